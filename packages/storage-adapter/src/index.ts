@@ -1,0 +1,19 @@
+export type { Capabilities, Durability } from './capabilities.js';
+export { STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.js';
+export type { AppendRecord, Offset, Producer, ShardId, StoredRecord } from './record.js';
+export {
+  type AppendOptions,
+  type AppendResult,
+  type EndListener,
+  type GroupOffset,
+  type KeyQuery,
+  parseOffset,
+  parseShardId,
+  type ReadOptions,
+  type ReadResult,
+  type ShardConfig,
+  type ShardDescription,
+  ShardStorage,
+  STORAGE_LIMITS,
+  type TagQuery,
+} from './shard-storage.js';
