@@ -1,5 +1,6 @@
 export type { Capabilities, Durability } from './capabilities.js';
 export { STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.js';
+export { MemoryShardStorage } from './memory/memory-shard-storage.js';
 export type { AppendRecord, Offset, Producer, ShardId, StoredRecord } from './record.js';
 export {
   type AppendOptions,
