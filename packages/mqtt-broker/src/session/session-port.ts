@@ -2,8 +2,25 @@
 //
 // The connection knows sockets, frames and flow of bytes; the engine knows sessions, subscriptions,
 // messages and storage. Neither reaches behind this file.
+//
+// Who does what:
+//   - The connection resolves inbound topic aliases, checks sizes and rates, and asks for permission (which may
+//     take time: it calls the session in the order of the packets all the same). What it refuses it still
+//     hands over, with the reason: the answer must take its place in the order of acks. [MQTT-4.6.0-2]
+//   - The engine writes every answer and delivery to the outbox, and asks two things of it:
+//       write(bytes)                        the bytes are shared between outboxes and never change afterwards
+//       writePatched(bytes, at, packetId)   copies the frame and puts the packet id, big endian, at byte `at`
+//     both keep the order of calls, and neither reaches the socket before the turn ends.
 
-import type { ConnectPacket, PublishPacket, SubscribePacket, UnsubscribePacket } from '../codec/packets.js';
+import type {
+  ConnectPacket,
+  MessageProperties,
+  PublishPacket,
+  QoS,
+  SubscribePacket,
+  UnsubscribePacket,
+  Will,
+} from '../codec/packets.js';
 import type { ReasonCode } from '../codec/reason-codes.js';
 import type { Outbox } from '../connection/outbox.js';
 
@@ -57,18 +74,65 @@ export type DetachReason =
 export interface AttachedSession {
   /** To be called once CONNACK is in the outbox: resends what is in flight, then delivers. */
   start(): void;
-  /** The packet's payload may be a view of the read chunk: the session copies what it keeps. */
-  onPublish(packet: PublishPacket): void;
+  /**
+   * The packet's payload may be a view of the read chunk: the session copies what it keeps. The topic name is
+   * the real one, never empty. With `refusal` the message goes nowhere and only the ack says so.
+   */
+  onPublish(packet: PublishPacket, refusal?: ReasonCode): void;
   onPuback(packetId: number, reason: ReasonCode): void;
   onPubrec(packetId: number, reason: ReasonCode): void;
   onPubrel(packetId: number, reason: ReasonCode): void;
   onPubcomp(packetId: number, reason: ReasonCode): void;
-  onSubscribe(packet: SubscribePacket): void;
+  /** `refusals[i]` refuses the i-th filter; undefined, or no list, permits it. */
+  onSubscribe(packet: SubscribePacket, refusals?: readonly (ReasonCode | undefined)[]): void;
   onUnsubscribe(packet: UnsubscribePacket): void;
   /** The outbox has drained below its mark: deliveries that waited go on. */
   onWritable(): void;
   /** The connection is gone; the session lives on for its expiry interval. Resolves when that is kept. */
   detach(reason: DetachReason): Promise<void>;
+}
+
+/** A message that code in this process publishes: rules, $SYS, broker.publish(). */
+export interface LocalMessage {
+  readonly topicName: string;
+  readonly payload: Buffer;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly properties?: MessageProperties | undefined;
+  /** Seconds it may wait for delivery; for ever when absent. */
+  readonly messageExpiryInterval?: number | undefined;
+}
+
+/** What a listener in this process gets; the payload is the listener's to keep. */
+export interface DeliveredMessage {
+  readonly topicName: string;
+  readonly payload: Buffer;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly properties: MessageProperties | undefined;
+}
+
+/** Called in the turn of the publish; must not throw and must return at once. */
+export type MessageListener = (message: DeliveredMessage) => void;
+
+/** Asked again when a will comes due, because rights may have gone since CONNECT. */
+export type WillPolicy = (
+  who: { readonly clientId: string; readonly username: string | undefined },
+  will: Will,
+) => 'allow' | 'deny';
+
+/** Plain numbers, read when somebody scrapes. */
+export interface EngineStats {
+  readonly sessions: number;
+  readonly sessionsOnline: number;
+  readonly subscriptions: number;
+  readonly retainedMessages: number;
+  readonly retainedBytes: number;
+  readonly messagesReceived: number;
+  readonly messagesDelivered: number;
+  readonly messagesStored: number;
+  /** Why a message did not reach a session it matched. */
+  readonly messagesDropped: Readonly<Record<'congested' | 'queueFull' | 'tooLarge' | 'expired', number>>;
 }
 
 /** The engine as connections see it. */
@@ -78,4 +142,14 @@ export interface SessionEngine {
    * resumes or replaces the stored one. Resolves when CONNACK may be sent.
    */
   attach(request: AttachRequest): Promise<AttachOutcome>;
+  /** Resolves when a QoS 1 or 2 message is as safe as its durable subscribers need it; at once for QoS 0. */
+  publish(message: LocalMessage): Promise<void>;
+  /** Every message that matches, as published; returns the way to stop. No retained messages. */
+  subscribe(topicFilter: string, listener: MessageListener): () => void;
+  readonly stats: EngineStats;
+  /**
+   * Keeps what is to be kept (cursors, sessions) and ends. Connections are closed first: a session that is
+   * still attached is treated as lost.
+   */
+  close(): Promise<void>;
 }
