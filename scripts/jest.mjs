@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 
-const jest = createRequire(import.meta.url).resolve('jest/bin/jest.js');
+const jest = createRequire(import.meta.url).resolve('jest/bin/jest');
 const flags = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
 const reporting = ['--json', '--outputFile=.test-results.json', '--passWithNoTests'];
 const { status } = spawnSync(process.execPath, [...flags, jest, ...reporting, ...process.argv.slice(2)], {

@@ -19,17 +19,20 @@ export class ByteWriter {
   }
 
   u8(value: number): this {
-    this.#buffer.writeUInt8(value, this.#room(1));
+    const at = this.#room(1);
+    this.#buffer.writeUInt8(value, at);
     return this;
   }
 
   u16(value: number): this {
-    this.#buffer.writeUInt16BE(value, this.#room(2));
+    const at = this.#room(2);
+    this.#buffer.writeUInt16BE(value, at);
     return this;
   }
 
   u32(value: number): this {
-    this.#buffer.writeUInt32BE(value, this.#room(4));
+    const at = this.#room(4);
+    this.#buffer.writeUInt32BE(value, at);
     return this;
   }
 
@@ -52,15 +55,18 @@ export class ByteWriter {
   string(value: string): this {
     const size = Buffer.byteLength(value);
     this.u32(size);
-    this.#buffer.write(value, this.#room(size), 'utf8');
+    const at = this.#room(size);
+    this.#buffer.write(value, at, 'utf8');
     return this;
   }
 
   raw(value: Uint8Array): this {
-    this.#buffer.set(value, this.#room(value.length));
+    const at = this.#room(value.length);
+    this.#buffer.set(value, at);
     return this;
   }
 
+  /** Where the next bytes go. To be called before #buffer is read: it may be replaced by a larger one. */
   #room(bytes: number): number {
     const at = this.#length;
     const needed = at + bytes;
