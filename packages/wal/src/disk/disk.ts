@@ -31,7 +31,7 @@ export interface Disk {
   exists(path: string): Promise<boolean>;
   /** The names in a directory, sorted; empty when the directory is missing. */
   list(directory: string): Promise<string[]>;
-  /** With all its parents. */
+  /** With all its parents, whose new names are durable when this resolves. */
   makeDirectory(directory: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   remove(path: string): Promise<void>;
