@@ -7,11 +7,9 @@
 //   - The connection resolves inbound topic aliases, checks sizes and rates, and asks for permission (which may
 //     take time: it calls the session in the order of the packets all the same). What it refuses it still
 //     hands over, with the reason: the answer must take its place in the order of acks. [MQTT-4.6.0-2]
-//   - The engine writes every answer and delivery to the outbox, and asks two things of it:
-//       write(bytes)                        the bytes are shared between outboxes and never change afterwards
-//       writePatched(bytes, at, packetId)   copies the frame and puts the packet id, big endian, at byte `at`
-//     both keep the order of calls, and neither reaches the socket before the turn ends.
+//   - The engine writes every answer and every delivery to the port's outbox, in the order they are due.
 
+import type { ClientIdentity } from '../auth/authorizer.js';
 import type {
   ConnectPacket,
   MessageProperties,
@@ -25,18 +23,15 @@ import type { ReasonCode } from '../codec/reason-codes.js';
 import type { Outbox } from '../connection/outbox.js';
 
 /** What a session sees of its live connection. */
-export interface SessionPort {
-  readonly clientId: string;
-  /** 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5.0. */
-  readonly version: 3 | 4 | 5;
-  /** How many QoS 1 and 2 messages may be unacknowledged towards the client. [MQTT-3.3.4-7] */
+export interface SessionPort extends ClientIdentity {
+  /** How many QoS 1 and 2 messages may be unacknowledged towards the client. [MQTT-3.3.4-9] */
   readonly receiveMaximum: number;
+  /** How many QoS 1 and 2 messages the client may have unacknowledged by us; the session counts. [MQTT-3.3.4-7] */
+  readonly receiveMaximumOfServer: number;
   /** A larger packet is never sent, in bytes. [MQTT-3.1.2-24] */
   readonly maximumPacketSize: number;
   /** Topic aliases the client accepts; 0 is none. [MQTT-3.1.2-26] */
   readonly topicAliasMaximum: number;
-  /** Who the client proved to be; undefined for an anonymous one. */
-  readonly username: string | undefined;
   /** Where encoded packets go; written to the socket once per turn. */
   readonly outbox: Outbox;
   /** The socket holds more than its high-water mark: QoS 0 is dropped and counted, QoS 1 and 2 wait in the log. */
