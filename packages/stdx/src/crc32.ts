@@ -20,12 +20,12 @@ function buildTables(): readonly Uint32Array[] {
   const tables = [first];
   for (let slice = 1; slice < 4; slice++) {
     const previous = tables[slice - 1] as Uint32Array; // pushed by the round before
-    tables.push(previous.map((crc) => (crc >>> 8) ^ (first[crc & 0xff] as number)));
+    tables.push(previous.map((crc) => (crc >>> 8) ^ (first[crc & 0xff] as number))); // a table has 256 entries
   }
   return tables;
 }
 
-const [T0, T1, T2, T3] = TABLES as [Uint32Array, Uint32Array, Uint32Array, Uint32Array];
+const [T0, T1, T2, T3] = TABLES as [Uint32Array, Uint32Array, Uint32Array, Uint32Array]; // four were built
 
 /**
  * The checksum of `bytes[start, end)`, continued from `seed` (0 at the beginning).
