@@ -57,6 +57,31 @@ export const MQTT_ERRORS = {
     when: 'bytes read from storage are not a message of a known layout',
     reasonCode: ReasonCode.unspecifiedError,
   },
+  CORRUPT_SESSION_RECORD: {
+    next: 'never',
+    when: 'what the meta service holds of a session is not a session record of a known format',
+    reasonCode: ReasonCode.unspecifiedError,
+  },
+  SESSION_FENCED: {
+    next: 'elsewhere',
+    when: 'another node has taken the client identifier over; this one may not write its session any more',
+    reasonCode: ReasonCode.sessionTakenOver,
+  },
+  INVALID_OPTION: {
+    next: 'never',
+    when: 'an option of the broker is outside its legal range, or does not fit the data that exists',
+    reasonCode: ReasonCode.implementationSpecificError,
+  },
+  QUOTA_EXCEEDED: {
+    next: 'later',
+    when: 'a limit on retained messages, subscriptions or waiting bytes is reached',
+    reasonCode: ReasonCode.quotaExceeded,
+  },
+  ENGINE_CLOSED: {
+    next: 'elsewhere',
+    when: 'the broker is closing and takes nothing new',
+    reasonCode: ReasonCode.serverShuttingDown,
+  },
 } as const satisfies Readonly<Record<string, MqttErrorKind>>;
 
 export type MqttErrorCode = keyof typeof MQTT_ERRORS;

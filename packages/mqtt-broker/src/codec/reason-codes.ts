@@ -204,3 +204,17 @@ export const ALLOWED_REASON_CODES = {
   authFromClient: codes(R.continueAuthentication, R.reAuthenticate),
   authFromServer: codes(R.success, R.continueAuthentication),
 } as const satisfies Readonly<Record<string, Listing>>;
+
+const BY_RETURN_CODE: readonly ReasonCode[] = [
+  R.success,
+  R.unsupportedProtocolVersion,
+  R.clientIdentifierNotValid,
+  R.serverUnavailable,
+  R.badUserNameOrPassword,
+  R.notAuthorized,
+];
+
+/** The reason code of MQTT 5 for a return code of MQTT 3; what has no meaning is an unspecified error. */
+export function reasonOfReturnCode(returnCode: number): ReasonCode {
+  return BY_RETURN_CODE[returnCode] ?? R.unspecifiedError;
+}
