@@ -1,0 +1,19 @@
+export { MetaError, type MetaErrorCode } from '../errors.js';
+export type {
+  CallOptions,
+  Compare,
+  KeySelector,
+  KeyValue,
+  Lease,
+  LeaseId,
+  MetaClient,
+  Operation,
+  OperationResult,
+  RangeOptions,
+  RangeResult,
+  Transaction,
+  TransactionResult,
+  WatchBatch,
+  WatchEvent,
+  WatchOptions,
+} from './meta-client.js';

@@ -1,0 +1,1 @@
+export { createMemoryMeta, type MemoryMeta, type MemoryMetaOptions } from './memory-meta.js';
