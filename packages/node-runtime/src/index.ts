@@ -1,0 +1,16 @@
+export { type Address, formatAddress } from './config/address.js';
+export { type Config, type ConfigSources, type LoadedConfig, loadConfig } from './config/load-config.js';
+export { printConfig } from './config/print-config.js';
+export { type DataDirectory, openDataDirectory } from './data-directory.js';
+export { RUNTIME_ERRORS, RuntimeError, type RuntimeErrorCode } from './errors.js';
+export { EXIT_CODES } from './exit-codes.js';
+export { checkFileDescriptors } from './file-descriptors.js';
+export { type CheckResult, Health } from './health.js';
+export { startHttpServer } from './http-server.js';
+export { createLogger, type RuntimeLogger } from './logger.js';
+export { createMetrics, type PrometheusMetrics } from './metrics.js';
+export { listNodes, type NodeRecord } from './node-record.js';
+export { type NodeRegistration, registerNode } from './register-node.js';
+export { type RpcServer, startRpcServer } from './rpc-server.js';
+export { type RunContext, runMain } from './run-main.js';
+export { StartSteps } from './start-steps.js';
