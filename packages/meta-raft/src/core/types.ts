@@ -65,11 +65,13 @@ export type MembershipStep =
   | { readonly change: 'remove'; readonly node: NodeId };
 
 /**
+ *   initial the first entry of every log: who founds the cluster; legal only where there is no voter yet
  *   simple  at most one voter changes; in force as soon as it is applied
  *   joint   any number; enters the joint configuration, which is left by `leave` or, with `autoLeave`, by the leader
  *   leave   leaves the joint configuration
  */
 export type MembershipChange =
+  | { readonly kind: 'initial'; readonly voters: readonly NodeId[] }
   | { readonly kind: 'simple'; readonly steps: readonly MembershipStep[] }
   | { readonly kind: 'joint'; readonly steps: readonly MembershipStep[]; readonly leave: 'auto' | 'explicit' }
   | { readonly kind: 'leave' };
