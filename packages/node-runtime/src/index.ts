@@ -1,8 +1,9 @@
 export { type Address, formatAddress } from './config/address.js';
 export { type Config, type ConfigSources, type LoadedConfig, loadConfig } from './config/load-config.js';
 export { printConfig } from './config/print-config.js';
+export { configurationReference } from './config/reference.js';
 export { type DataDirectory, openDataDirectory } from './data-directory.js';
-export { RUNTIME_ERRORS, RuntimeError, type RuntimeErrorCode } from './errors.js';
+export { RUNTIME_ERRORS, RuntimeError } from './errors.js';
 export { EXIT_CODES } from './exit-codes.js';
 export { checkFileDescriptors } from './file-descriptors.js';
 export { type CheckResult, Health } from './health.js';

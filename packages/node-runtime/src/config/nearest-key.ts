@@ -1,24 +1,25 @@
+/** A guess may differ in this part of its letters; beyond that it is not what was meant. */
+const DIFFERENCE_MAX = 0.4;
+
 /** The known key an unknown one most likely means; undefined when none is near enough to be a guess. */
 export function nearestKey(unknown: string, known: readonly string[]): string | undefined {
   let nearest: string | undefined;
-  let shortest = Number.POSITIVE_INFINITY;
+  let least = DIFFERENCE_MAX;
   for (const candidate of known) {
-    const distance = closeness(unknown, candidate);
-    if (distance < shortest) {
-      shortest = distance;
-      nearest = candidate;
-    }
+    const difference = differenceOf(unknown, candidate);
+    if (difference >= least) continue;
+    least = difference;
+    nearest = candidate;
   }
-  return shortest <= Math.max(2, unknown.length * 0.4) ? nearest : undefined;
+  return nearest;
 }
 
-/** A whole key is compared, and its last name alone: `port` for `grpc.port` is a likelier slip than four letters. */
-function closeness(unknown: string, candidate: string): number {
-  const whole = editDistance(unknown, candidate);
-  const lastOfUnknown = unknown.slice(unknown.lastIndexOf('.') + 1);
-  const lastOfCandidate = candidate.slice(candidate.lastIndexOf('.') + 1);
-  // The half step prefers a match of the whole key over one of its last name only.
-  return Math.min(whole, editDistance(lastOfUnknown, lastOfCandidate) + 0.5);
+/** The part of the letters that differ, of the whole key or, as a second choice, of its last name alone. */
+function differenceOf(unknown: string, candidate: string): number {
+  const whole = editDistance(unknown, candidate) / unknown.length;
+  const ofUnknown = unknown.slice(unknown.lastIndexOf('.') + 1);
+  const ofCandidate = candidate.slice(candidate.lastIndexOf('.') + 1);
+  return Math.min(whole, editDistance(ofUnknown, ofCandidate) / ofUnknown.length + 0.1);
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
