@@ -17,6 +17,7 @@ import { ByteReader } from '@robustmq/stdx/byte-reader';
 import { ByteWriter } from '@robustmq/stdx/byte-writer';
 import { crc32 } from '@robustmq/stdx/crc32';
 import type { Disk } from './disk/disk.js';
+import { datasyncOnce, syncDirectoryOnce } from './disk/final-sync.js';
 import { WalError } from './errors.js';
 
 export interface Checkpoint {
@@ -72,16 +73,16 @@ export function parseCheckpoint(bytes: Buffer, path: string): Checkpoint {
   };
 }
 
-/** Replaces the checkpoint; when this resolves, the new one is durable. */
+/** Replaces the checkpoint; when this resolves, the new one is durable. SyncFailure is final. */
 export async function storeCheckpoint(disk: Disk, directory: string, checkpoint: Checkpoint): Promise<void> {
   const temporary = `${directory}/checkpoint.tmp`;
   const file = await disk.open(temporary, 'read-write');
   try {
     await file.write([encodeCheckpoint(checkpoint)], 0);
-    await file.datasync();
+    await datasyncOnce(file);
   } finally {
     await file.close();
   }
   await disk.rename(temporary, `${directory}/checkpoint`);
-  await disk.syncDirectory(directory);
+  await syncDirectoryOnce(disk, directory);
 }

@@ -1,4 +1,5 @@
 import type { Disk, DiskFile } from './disk/disk.js';
+import { datasyncOnce, syncDirectoryOnce } from './disk/final-sync.js';
 import type { ResolvedWalOptions } from './options.js';
 
 /** A file that holds frames, oldest first in `LogFiles`. */
@@ -103,7 +104,7 @@ export class LogFiles {
     const recycled = firstBytes <= fileBytes ? this.#free.shift() : undefined;
     if (recycled !== undefined) await this.#disk.rename(this.path(recycled), path);
     const file = await this.#disk.open(path, 'read-write');
-    await this.#disk.syncDirectory(directory); // L3
+    await syncDirectoryOnce(this.#disk, directory); // L3
     const allocated = await file.size();
     const previous = this.#tail;
     this.#lastNumber = number;
@@ -129,7 +130,7 @@ export class LogFiles {
   }
 
   async datasync(): Promise<void> {
-    await this.#openTail().file.datasync();
+    await datasyncOnce(this.#openTail().file);
   }
 
   /** After a write that did not succeed: removes what of it may be in the file, durably. */
@@ -137,7 +138,7 @@ export class LogFiles {
     const tail = this.#tail;
     if (!tail) return;
     await tail.file.truncate(tail.position);
-    await tail.file.datasync();
+    await datasyncOnce(tail.file);
     tail.allocated = tail.position;
   }
 

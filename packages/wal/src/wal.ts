@@ -11,6 +11,7 @@
 //       sequences back that were never durable.
 
 import type { Clock } from '@robustmq/stdx/clock';
+import { errorMessage } from '@robustmq/stdx/coded-error';
 import { type Logger, nullLogger } from '@robustmq/stdx/logger';
 import type { MetricsRegistry } from '@robustmq/stdx/metrics';
 import { storeCheckpoint } from './checkpoint-file.js';
@@ -182,6 +183,7 @@ export class Wal {
    * durable and their files may be used again. Rejects with DISK_FULL when there is no room to write it: the log goes on.
    */
   checkpoint(firstNeeded: number): Promise<void> {
+    if (this.#closing) return Promise.reject(this.#refusal());
     const run = this.#checkpointing.then(() => this.#writeCheckpoint(firstNeeded));
     this.#checkpointing = run.catch(() => {});
     return run;
@@ -209,7 +211,7 @@ export class Wal {
   }
 
   async #writeCheckpoint(firstNeeded: number): Promise<void> {
-    if (this.#state.kind === 'failed' || this.#state.kind === 'closed') throw this.#refusal();
+    if (this.#state.kind === 'failed') throw this.#state.error;
     if (!(firstNeeded >= this.#firstSequence && firstNeeded <= this.#durableSequence)) {
       const range = `${this.#firstSequence} to ${this.#durableSequence}`;
       throw new WalError('INVALID_ARGUMENT', `a checkpoint at ${firstNeeded}; it must lie in ${range}`); // W6
@@ -292,19 +294,10 @@ export class Wal {
       const taken = this.#takeGroup();
       group = taken.group;
       await this.#files.write(this.#encoder.encode(group, this.#files.place), taken.bytes);
-      await this.#syncOrFail();
+      await this.#files.datasync();
       return { kind: 'durable', ...taken };
     } catch (error) {
-      if (error instanceof WalError) return { kind: 'failed', group, error };
       return await this.#afterFailedWrite(group, error);
-    }
-  }
-
-  async #syncOrFail(): Promise<void> {
-    try {
-      await this.#files.datasync();
-    } catch (error) {
-      throw this.#fail(error, 'a sync failed, so what was written before it may be lost'); // W4
     }
   }
 
@@ -313,7 +306,7 @@ export class Wal {
     group: PendingFrame[],
     cause: unknown,
   ): Promise<{ kind: 'full' | 'failed'; group: PendingFrame[]; error: WalError }> {
-    if (!isDiskFull(cause)) return { kind: 'failed', group, error: this.#fail(cause, 'a write failed') };
+    if (!isDiskFull(cause)) return { kind: 'failed', group, error: this.#fail(cause, errorMessage(cause)) }; // W4
     try {
       await this.#files.cut();
     } catch (error) {

@@ -1,85 +1,91 @@
-// One process per directory, by the file LOCK in it: "<pid> <start>\n", where <start> is the time the process was
-// started in clock ticks since boot (field 22 of /proc/<pid>/stat), or "-" where there is no /proc.
+// One process per directory, by a file in it whose name says who holds it:
 //
-// Node has no flock(), so nothing releases the file when its holder is killed. Instead the next one looks whether
-// the holder lives: the pid and the start time together name one process for as long as the machine runs, so a
-// pid that was given to somebody else is not mistaken for the holder.
+//   LOCK-<pid>-<start>-<boot>-<count>
+//
+//   pid    of the holder
+//   start  when it was started, in clock ticks since boot (field 22 of /proc/<pid>/stat); 0 where there is no /proc
+//   boot   the first part of the kernel's boot id; 0 where there is none
+//   count  makes the name unique within the process
+//
+// Node has no flock(), so nothing releases the directory when its holder is killed. Instead the next one looks
+// whether the holder lives: pid, start and boot together name one process, so that one which was given the same
+// pid later is not mistaken for it.
 //
 // Invariants:
-//   K1. The file appears with its content (link), so nobody reads half of it.
-//   K2. A stale file is moved away under a name of our own and looked at once more before anything is made of it: of
-//       two that take over at once, the slower one may have moved the file of the faster one, and puts it back.
+//   K1. Who wants the directory first makes its own file, then looks for those of others; when a living one has a
+//       file, it removes its own and is refused. Of two that both made theirs, the one that looks last sees the
+//       other. So there is never more than one holder; two that come at the same moment may both be refused.
+//   K2. A name is never used twice, so that removing the file of a dead process cannot hit a living one.
 //
-// Not covered: two machines, or two containers with their own pid namespaces, on one shared directory.
+// Not covered: two machines, or two containers with pid namespaces of their own, on one shared directory.
 
 import fs from 'node:fs';
 import path from 'node:path';
 import { WalError } from '../errors.js';
 import type { DiskLock } from './disk.js';
 
-const ATTEMPTS = 5;
+interface Holder {
+  readonly pid: number;
+  readonly start: string;
+  readonly boot: string;
+}
+
+const NAME = /^LOCK-(\d+)-(\d+)-([0-9a-f]+)-\d+$/;
+/** Two that come at the same moment rarely meet again at the next. */
+const ATTEMPTS = 3;
 let count = 0;
+let turn: Promise<unknown> = Promise.resolve();
 
-export async function takeDirectoryLock(directory: string): Promise<DiskLock> {
-  const lockPath = path.join(directory, 'LOCK');
-  const mine = `${process.pid} ${(await startOf(process.pid)) ?? '-'}\n`;
-  const ownName = `${lockPath}.${process.pid}.${count++}`;
-  await fs.promises.writeFile(ownName, mine, { flag: 'w', mode: 0o640 });
-  try {
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      if (await tryLink(ownName, lockPath)) return releaseOnce(lockPath, mine);
-      const held = await readIfThere(lockPath);
-      if (held === undefined) continue;
-      if (await holderLives(held)) throw inUse(directory, held);
-      await moveStaleAway(lockPath, held);
+/** Within one process they take turns, so that one of them wins. */
+export function takeDirectoryLock(directory: string): Promise<DiskLock> {
+  const mine = turn.then(() => attemptSeveralTimes(directory));
+  turn = mine.catch(() => {});
+  return mine;
+}
+
+async function attemptSeveralTimes(directory: string): Promise<DiskLock> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await contendForDirectory(directory);
+    } catch (error) {
+      const taken = error instanceof WalError && error.code === 'DIRECTORY_IN_USE';
+      if (!taken || attempt === ATTEMPTS) throw error;
     }
-  } finally {
-    await fs.promises.rm(ownName, { force: true });
   }
-  throw new WalError('DIRECTORY_IN_USE', `${directory} is being taken by another process at this moment; try again`);
 }
 
-function releaseOnce(lockPath: string, mine: string): DiskLock {
-  let released = false;
-  return {
-    release: async () => {
-      if (released) return;
-      released = true;
-      if ((await readIfThere(lockPath)) === mine) await fs.promises.rm(lockPath, { force: true });
-    },
-  };
-}
-
-async function tryLink(from: string, to: string): Promise<boolean> {
+/** One attempt; exported for the test of K1. */
+export async function contendForDirectory(directory: string): Promise<DiskLock> {
+  const start = await startOf(process.pid);
+  const name = `LOCK-${process.pid}-${start === 'gone' ? 0 : start}-${await bootId()}-${count++}`; // K2
+  const own = path.join(directory, name);
+  await fs.promises.writeFile(own, '', { flag: 'wx', mode: 0o640 });
+  const dead: string[] = [];
   try {
-    await fs.promises.link(from, to); // K1
-    return true;
+    for (const other of await fs.promises.readdir(directory)) {
+      const holder = other === name ? undefined : parseHolder(other);
+      if (!holder) continue;
+      if (await lives(holder)) throw inUse(directory, holder.pid); // K1
+      dead.push(other);
+    }
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false;
+    await fs.promises.rm(own, { force: true });
     throw error;
   }
+  for (const other of dead) await fs.promises.rm(path.join(directory, other), { force: true });
+  return { release: () => fs.promises.rm(own, { force: true }) };
 }
 
-async function moveStaleAway(lockPath: string, stale: string): Promise<void> {
-  const aside = `${lockPath}.stale.${process.pid}.${count++}`;
-  try {
-    await fs.promises.rename(lockPath, aside);
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return; // somebody else took it away
-    throw error;
-  }
-  if ((await readIfThere(aside)) !== stale) await tryLink(aside, lockPath); // K2
-  await fs.promises.rm(aside, { force: true });
+function parseHolder(name: string): Holder | undefined {
+  const [, pid = '', start = '', boot = ''] = NAME.exec(name) ?? [];
+  return pid === '' ? undefined : { pid: Number(pid), start, boot };
 }
 
-async function holderLives(held: string): Promise<boolean> {
-  const [pidText = '', start = '-'] = held.trim().split(' ');
-  const pid = Number(pidText);
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false; // nobody can have written that whole (K1)
-  if (!answersSignals(pid)) return false;
-  const startNow = await startOf(pid);
-  if (startNow === 'gone') return false;
-  return start === '-' || startNow === undefined || startNow === start;
+async function lives(holder: Holder): Promise<boolean> {
+  if (holder.boot !== (await bootId())) return false;
+  if (!answersSignals(holder.pid)) return false;
+  const start = await startOf(holder.pid);
+  return start !== 'gone' && start === holder.start;
 }
 
 function answersSignals(pid: number): boolean {
@@ -87,42 +93,36 @@ function answersSignals(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return codeOf(error) === 'EPERM'; // it lives, and is somebody else's
+    return (error as { code?: unknown }).code === 'EPERM'; // Node's errors carry a code; this one is somebody else's process
   }
 }
 
-/** When the process was started; `gone` when it is dead or a zombie; undefined where the system cannot tell. */
-async function startOf(pid: number): Promise<string | undefined> {
+/** When the process was started; `0` where the system cannot tell; `gone` when it is dead or a zombie. */
+async function startOf(pid: number): Promise<string> {
   let stat: string;
   try {
     stat = await fs.promises.readFile(`/proc/${pid}/stat`, 'latin1');
   } catch {
-    return process.platform === 'linux' && fs.existsSync('/proc/self/stat') ? 'gone' : undefined;
+    return fs.existsSync('/proc/self/stat') ? 'gone' : '0';
   }
   // The second field is the name in parentheses and may hold anything; what follows the last one is numbers.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state] = fields;
-  return state === 'Z' || state === 'X' ? 'gone' : fields[19]; // the third field is first here, so 22 is at 19
+  return state === 'Z' || state === 'X' ? 'gone' : (fields[19] ?? '0'); // the third field is first here, so 22 is at 19
 }
 
-async function readIfThere(name: string): Promise<string | undefined> {
+async function bootId(): Promise<string> {
   try {
-    return await fs.promises.readFile(name, 'latin1');
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
+    return (await fs.promises.readFile('/proc/sys/kernel/random/boot_id', 'latin1')).slice(0, 8);
+  } catch {
+    return '0';
   }
 }
 
-function inUse(directory: string, held: string): WalError {
-  const pid = held.split(' ')[0];
-  const holder = Number(pid) === process.pid ? 'this process' : `process ${pid}`;
+function inUse(directory: string, pid: number): WalError {
+  const holder = pid === process.pid ? 'this process' : 'process';
   return new WalError(
     'DIRECTORY_IN_USE',
-    `${directory} is in use by ${holder} (pid ${pid}). Stop that process or choose another directory`,
+    `${directory} is in use by ${holder} ${pid}. Stop that process or choose another directory`,
   );
-}
-
-function codeOf(error: unknown): unknown {
-  return (error as { code?: unknown }).code; // Node's errors carry one
 }
