@@ -13,7 +13,7 @@ export interface Timer {
 export interface Clock {
   /** Monotonic milliseconds from an arbitrary origin; never goes back. For durations and deadlines. */
   now(): number;
-  /** Milliseconds since 1970-01-01 UTC; may jump. For what people read and what outlives the process. */
+  /** Whole milliseconds since 1970-01-01 UTC; may jump. For what people read and what outlives the process. */
   wallTime(): number;
   /** Calls `fire` once, not before `delayMs` have passed. A delay beyond 2^31-1 ms is legal. */
   setTimer(delayMs: number, fire: () => void): Timer;
@@ -85,7 +85,7 @@ export class ManualClock implements Clock {
   }
 
   wallTime(): number {
-    return this.#wallOriginMs + this.#nowMs;
+    return Math.floor(this.#wallOriginMs + this.#nowMs);
   }
 
   setTimer(delayMs: number, fire: () => void): Timer {
