@@ -85,7 +85,8 @@ const NOTHING = Buffer.alloc(0);
 export function encodePublishFrame(message: PublishedMessage, shape: PublishShape): PublishFrame {
   const { payload } = message;
   const topicName = shape.topicAlias?.mode === 'use' ? '' : message.topicName;
-  const topicBytes = Buffer.byteLength(topicName);
+  const ascii = isAscii(topicName);
+  const topicBytes = ascii ? topicName.length : Buffer.byteLength(topicName);
   const properties = shape.version === 5 ? encodeProperties(message.properties, shape) : NOTHING;
   const idBytes = shape.qos === 0 ? 0 : 2;
   const remaining = 2 + topicBytes + idBytes + properties.length + payload.length;
@@ -98,7 +99,7 @@ export function encodePublishFrame(message: PublishedMessage, shape: PublishShap
   head[at] = topicBytes >> 8;
   head[at + 1] = topicBytes & 0xff;
   at += 2;
-  if (topicBytes === topicName.length) head.write(topicName, at, 'latin1');
+  if (ascii) for (let i = 0; i < topicBytes; i++) head[at + i] = topicName.charCodeAt(i);
   else head.write(topicName, at, 'utf8');
   at += topicBytes;
   const packetIdAt = idBytes === 0 ? 0 : at;
@@ -111,6 +112,16 @@ export function encodePublishFrame(message: PublishedMessage, shape: PublishShap
   if (inline) head.set(payload, at + properties.length);
   return new PublishFrame(head, { payload: inline ? undefined : payload, packetIdAt, qos: shape.qos });
 }
+
+/** A short text is tested and copied faster here than by two calls into the runtime. */
+function isAscii(text: string): boolean {
+  if (text.length > ASCII_LOOP_MAX) return false;
+  let bits = 0;
+  for (let i = 0; i < text.length; i++) bits |= text.charCodeAt(i);
+  return bits < 0x80;
+}
+
+const ASCII_LOOP_MAX = 64;
 
 /** Whole and on its own: a PUBLISH for one receiver, or from a client. */
 export function encodePublish(packet: PublishPacket, version: ProtocolVersion): Buffer {

@@ -1,13 +1,5 @@
 import type { QoS } from '../codec/packets.js';
-
-/** One session's subscription to one filter, as granted. */
-export interface Subscription<Session> {
-  readonly session: Session;
-  readonly qos: QoS;
-  readonly noLocal: boolean;
-  readonly retainAsPublished: boolean;
-  readonly subscriptionIdentifier: number | undefined;
-}
+import type { FilterSubscribers, Subscription } from './filter-subscribers.js';
 
 /** One session in a result (S1). */
 export interface Delivery<Session> {
@@ -28,9 +20,7 @@ export interface Delivery<Session> {
  * One delivery per session out of the subscribers of every matching filter: the highest QoS, every
  * identifier, retain-as-published when one asks for it. Sessions keep the order of the filters found.
  */
-export function mergeDeliveries<Session>(
-  matching: readonly ReadonlyMap<Session, Subscription<Session>>[],
-): Delivery<Session>[] {
+export function mergeDeliveries<Session>(matching: readonly FilterSubscribers<Session>[]): Delivery<Session>[] {
   const only = matching.length === 1 ? matching[0] : undefined;
   if (only !== undefined) return Array.from(only.values(), alone);
   const bySession = new Map<Session, Subscription<Session>[]>();

@@ -5,7 +5,7 @@
 //   S2. Shared subscriptions stand beside: a result names the groups, and each group picks a member.
 //   S3. A result is kept by topic name and is the same object until a subscription changes that could
 //       match the topic, so a caller may hang its own work on it (`attachment`).
-//   S4. The cache is bounded; the oldest result goes first. Losing one costs a match, nothing else.
+//   S4. The cache is bounded (match-cache.ts). Losing a result costs a match, nothing else.
 //
 // When is a kept result out of date? A change of a filter without wildcards concerns one topic, whose
 // result is dropped. A change of a filter with wildcards counts up a generation: the one of its first two
@@ -14,9 +14,14 @@
 
 import type { ShareMember, ShareStrategy } from '../share/share-strategy.js';
 import { SharedGroup, type SharedSubscription } from '../share/shared-group.js';
-import { type Delivery, mergeDeliveries, type Subscription } from './delivery.js';
+import { type Delivery, mergeDeliveries } from './delivery.js';
+import { FilterSubscribers, type Subscription } from './filter-subscribers.js';
+import { MatchCache } from './match-cache.js';
 import { endOfLevel, hasWildcard } from './topic-filter.js';
 import { TopicTrie } from './topic-trie.js';
+
+export type { Delivery } from './delivery.js';
+export type { Subscription } from './filter-subscribers.js';
 
 export class MatchResult<Session extends ShareMember> {
   readonly topicName: string;
@@ -59,23 +64,22 @@ export interface SubscriptionIndexOptions {
 const GENERATIONS = 1024;
 
 export class SubscriptionIndex<Session extends ShareMember> {
-  readonly #plain = new TopicTrie<Map<Session, Subscription<Session>>>();
+  readonly #plain = new TopicTrie<FilterSubscribers<Session>>();
   /** Filter → group name → group. */
   readonly #shared = new TopicTrie<Map<string, SharedGroup<Session>>>();
   readonly #strategyFor: SubscriptionIndexOptions['strategyFor'];
-  readonly #cache = new Map<string, MatchResult<Session>>();
-  readonly #cachedTopicsMax: number;
+  readonly #cache: MatchCache<MatchResult<Session>>;
   #generation = 0;
   readonly #oneLevel = new Float64Array(GENERATIONS);
   readonly #twoLevels = new Float64Array(GENERATIONS);
   #subscriptions = 0;
   // Reused by every match.
-  readonly #foundPlain: Map<Session, Subscription<Session>>[] = [];
+  readonly #foundPlain: FilterSubscribers<Session>[] = [];
   readonly #foundShared: Map<string, SharedGroup<Session>>[] = [];
 
   constructor(options: SubscriptionIndexOptions) {
     this.#strategyFor = options.strategyFor;
-    this.#cachedTopicsMax = options.cachedTopicsMax ?? 16_384;
+    this.#cache = new MatchCache(options.cachedTopicsMax ?? 16_384);
   }
 
   /** Subscriptions held, plain and shared. */
@@ -90,12 +94,11 @@ export class SubscriptionIndex<Session extends ShareMember> {
   /** Adds a subscription, or replaces the session's one to the same filter [MQTT-3.8.4-3]. */
   add(filter: string, subscription: Subscription<Session>): 'added' | 'replaced' {
     const subscribers = this.#plain.get(filter);
-    const known = subscribers?.has(subscription.session) === true;
-    if (subscribers === undefined) this.#plain.set(filter, new Map([[subscription.session, subscription]]));
-    else subscribers.set(subscription.session, subscription);
-    if (!known) this.#subscriptions++;
+    if (subscribers === undefined) this.#plain.set(filter, new FilterSubscribers(subscription));
+    const outcome = subscribers?.set(subscription) ?? 'added';
+    if (outcome === 'added') this.#subscriptions++;
     this.#invalidate(filter);
-    return known ? 'replaced' : 'added';
+    return outcome;
   }
 
   remove(filter: string, session: Session): boolean {
@@ -137,9 +140,6 @@ export class SubscriptionIndex<Session extends ShareMember> {
     const cached = this.#cache.get(topicName);
     if (cached !== undefined && cached.stamp.sum === this.#sum(cached.stamp)) return cached;
     const result = this.#find(topicName);
-    if (cached !== undefined)
-      this.#cache.delete(topicName); // to the young end
-    else if (this.#cache.size >= this.#cachedTopicsMax) this.#evictOldest();
     this.#cache.set(topicName, result);
     return result;
   }
@@ -153,11 +153,6 @@ export class SubscriptionIndex<Session extends ShareMember> {
     this.#foundPlain.length = 0;
     this.#foundShared.length = 0;
     return new MatchResult(topicName, { deliveries, groups }, this.#stamp(topicName));
-  }
-
-  #evictOldest(): void {
-    const oldest = this.#cache.keys().next(); // S4
-    if (oldest.done !== true) this.#cache.delete(oldest.value);
   }
 
   #invalidate(filter: string): void {
