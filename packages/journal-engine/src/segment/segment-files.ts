@@ -1,0 +1,188 @@
+// The open files of all segments, with a bound on their number.
+//
+// Invariants:
+//   O1. A file that was written since its last sync is never closed: a later descriptor might not be told of
+//       a failed write-back.
+//   O2. A file in use (a read or write under way) is not closed.
+
+import { join } from 'node:path';
+import type { Disk, DiskFile } from '@robustmq/wal';
+
+interface OpenFile {
+  readonly file: Promise<DiskFile>;
+  users: number;
+  dirty: boolean;
+  removed: boolean;
+}
+
+export class SegmentFiles {
+  readonly directory: string;
+  readonly #disk: Disk;
+  readonly #openFilesMax: number;
+  /** Least recently used first. */
+  readonly #open = new Map<string, OpenFile>();
+  #namesChanged = false;
+
+  constructor(disk: Disk, directory: string, openFilesMax: number) {
+    this.#disk = disk;
+    this.directory = directory;
+    this.#openFilesMax = openFilesMax;
+  }
+
+  get openCount(): number {
+    return this.#open.size;
+  }
+
+  path(name: string): string {
+    return join(this.directory, name);
+  }
+
+  async read(name: string, into: Uint8Array, position: number): Promise<number> {
+    return await this.#use(name, 'read', (file) => file.read(into, position));
+  }
+
+  async size(name: string): Promise<number> {
+    return await this.#use(name, 'read', (file) => file.size());
+  }
+
+  /** Creates the file when it is missing. The write is durable after syncAll(). */
+  async write(name: string, parts: readonly Uint8Array[], position: number): Promise<void> {
+    await this.#use(name, 'read-write', async (file) => await file.write(parts, position), 'dirties');
+  }
+
+  async truncate(name: string, bytes: number): Promise<void> {
+    await this.#use(name, 'read-write', async (file) => await file.truncate(bytes), 'dirties');
+  }
+
+  /** Makes every write before this call durable, names included. A rejection is final (Disk D3). */
+  async syncAll(concurrency = 4): Promise<void> {
+    const dirty = [...this.#open].filter(([, open]) => open.dirty);
+    const worker = async () => {
+      for (let next = dirty.pop(); next; next = dirty.pop()) {
+        const [, open] = next;
+        open.dirty = false; // a write that comes during the sync sets it again
+        open.users++;
+        try {
+          if (!open.removed) await (await open.file).datasync();
+        } catch (error) {
+          open.dirty = true;
+          throw error;
+        } finally {
+          open.users--;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(concurrency, dirty.length) }, worker));
+    if (!this.#namesChanged) return;
+    this.#namesChanged = false;
+    await this.#disk.syncDirectory(this.directory);
+  }
+
+  /** Writes a small file so that after a crash either it or its predecessor is there whole. */
+  async replace(name: string, bytes: Uint8Array): Promise<void> {
+    const temporary = this.path(`${name}.tmp`);
+    const file = await this.#disk.open(temporary, 'read-write');
+    try {
+      await file.truncate(0);
+      await file.write([bytes], 0);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await this.#disk.rename(temporary, this.path(name));
+    this.#namesChanged = true;
+  }
+
+  /** The whole of a small file; undefined when it is missing. */
+  async load(name: string): Promise<Buffer | undefined> {
+    if (!(await this.#disk.exists(this.path(name)))) return undefined;
+    const file = await this.#disk.open(this.path(name), 'read');
+    try {
+      const bytes = Buffer.alloc(await file.size());
+      const read = await file.read(bytes, 0);
+      return bytes.subarray(0, read);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async exists(name: string): Promise<boolean> {
+    return this.#open.has(name) || (await this.#disk.exists(this.path(name)));
+  }
+
+  async list(): Promise<string[]> {
+    return await this.#disk.list(this.directory);
+  }
+
+  /** Removes files; missing ones count as removed. Durable on return. */
+  async remove(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      const open = this.#open.get(name);
+      this.#open.delete(name);
+      if (open) open.removed = true;
+      if (open && open.users === 0) await (await open.file).close();
+      if (await this.#disk.exists(this.path(name))) await this.#disk.remove(this.path(name));
+    }
+    if (names.length > 0) await this.#disk.syncDirectory(this.directory);
+  }
+
+  async closeAll(): Promise<void> {
+    const files = [...this.#open.values()];
+    this.#open.clear();
+    for (const { file } of files) await (await file).close();
+  }
+
+  async #use<T>(
+    name: string,
+    mode: 'read' | 'read-write',
+    act: (file: DiskFile) => Promise<T>,
+    effect: 'none' | 'dirties' = 'none',
+  ): Promise<T> {
+    const open = this.#acquire(name, mode);
+    open.users++; // O2
+    try {
+      const file = await open.file;
+      if (effect === 'dirties') open.dirty = true; // O1
+      return await act(file);
+    } finally {
+      open.users--;
+      if (open.removed && open.users === 0) await open.file.then((file) => file.close()).catch(() => {});
+      else await this.#closeIdle();
+    }
+  }
+
+  #acquire(name: string, mode: 'read' | 'read-write'): OpenFile {
+    const known = this.#open.get(name);
+    if (known) {
+      this.#open.delete(name);
+      this.#open.set(name, known);
+      return known;
+    }
+    // Always opened for both: one descriptor per segment serves its readers and its writer.
+    const file = this.#openFile(name, mode);
+    const open: OpenFile = { file, users: 0, dirty: false, removed: false };
+    this.#open.set(name, open);
+    file.catch(() => {
+      if (this.#open.get(name) === open) this.#open.delete(name);
+    });
+    return open;
+  }
+
+  async #openFile(name: string, mode: 'read' | 'read-write'): Promise<DiskFile> {
+    if (!(await this.#disk.exists(this.path(name)))) {
+      if (mode === 'read') return await this.#disk.open(this.path(name), 'read'); // rejects with its own reason
+      this.#namesChanged = true;
+    }
+    return await this.#disk.open(this.path(name), 'read-write');
+  }
+
+  async #closeIdle(): Promise<void> {
+    if (this.#open.size <= this.#openFilesMax) return;
+    for (const [name, open] of this.#open) {
+      if (open.users > 0 || open.dirty) continue;
+      this.#open.delete(name);
+      await (await open.file).close();
+      if (this.#open.size <= this.#openFilesMax) return;
+    }
+  }
+}

@@ -1,0 +1,156 @@
+// Between the shards and the WAL: gathers what a turn of the event loop appends, keeps the budgets, and tells
+// the rest of the engine what became durable.
+//
+// Invariants:
+//   W1. Appends of one turn to one shard become one batch and one WAL frame: the cost of a frame, a checksum
+//       and a callback is paid once per shard and turn.
+//   W2. inflightBytes and unwrittenBytes are bounded; beyond the bound an append is refused, never queued. [I13]
+
+import type { Clock } from '@robustmq/stdx/clock';
+import { StorageError } from '@robustmq/storage-adapter';
+import type { Wal, WalError } from '@robustmq/wal';
+import type { Segment } from '../segment/segment.js';
+import type { ShardLog } from '../shard/shard-log.js';
+import type { StoredBatch } from '../shard/stored-batch.js';
+import type { TailCache } from '../shard/tail-cache.js';
+import { type EngineState, failedError } from './engine-state.js';
+import { WAL_KIND } from './wal-kind.js';
+
+export interface BatchWriterOptions {
+  readonly inflightBytesMax: number;
+  readonly unwrittenBytesMax: number;
+}
+
+export interface BatchWriterDeps {
+  readonly clock: Clock;
+  readonly wal: Wal;
+  readonly state: EngineState;
+  readonly cache: TailCache;
+}
+
+/** What happens to batches and segments; the flusher and the roller listen. */
+export interface WriterListener {
+  /** A shard has durable batches to write to its file. */
+  onUnwritten(log: ShardLog): void;
+  /** The last batch of a segment is durable: it can be closed. */
+  onSealed(log: ShardLog, segment: Segment): void;
+  onNearlyFull(log: ShardLog): void;
+  /** The disk had no room for the WAL. */
+  onDiskFull(): void;
+}
+
+export class BatchWriter {
+  inflightBytes = 0;
+  unwrittenBytes = 0;
+  appendedBatches = 0;
+  appendedBytes = 0;
+  readonly #options: BatchWriterOptions;
+  readonly #deps: BatchWriterDeps;
+  #listener: WriterListener | undefined;
+  #gathering = new Set<ShardLog>();
+  #outstanding = 0;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(options: BatchWriterOptions, deps: BatchWriterDeps) {
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  listen(listener: WriterListener): void {
+    this.#listener = listener;
+  }
+
+  /** Why an append of so many bytes is refused now; undefined when it is not. */
+  refusal(bytes: number): StorageError | undefined {
+    const refused = this.#deps.state.refusal();
+    if (refused) return refused;
+    const { inflightBytesMax, unwrittenBytesMax } = this.#options;
+    // One append larger than the whole budget passes when nothing else is under way.
+    if (this.inflightBytes > 0 && this.inflightBytes + bytes > inflightBytesMax)
+      return overloaded(`${this.inflightBytes} bytes wait for the WAL, at most ${inflightBytesMax}`);
+    if (this.unwrittenBytes > 0 && this.unwrittenBytes + bytes > unwrittenBytesMax)
+      return overloaded(`${this.unwrittenBytes} bytes wait for their segment file, at most ${unwrittenBytesMax}`);
+    return undefined;
+  }
+
+  reserve(bytes: number): void {
+    this.inflightBytes += bytes;
+  }
+
+  release(bytes: number): void {
+    this.inflightBytes -= bytes;
+  }
+
+  /** Seals the shard's batch at the end of this turn (W1). */
+  gather(log: ShardLog): void {
+    if (this.#gathering.size === 0) this.#deps.clock.setImmediate(() => this.sealGathered());
+    this.#gathering.add(log);
+  }
+
+  sealGathered(): void {
+    if (this.#gathering.size === 0) return;
+    const logs = this.#gathering;
+    this.#gathering = new Set();
+    for (const log of logs) log.seal();
+  }
+
+  /** Hands one batch to the WAL; `settled` is called once it is durable or cannot become so. */
+  write(log: ShardLog, batch: StoredBatch, settled: (error: StorageError | undefined) => void): void {
+    this.appendedBatches++;
+    this.appendedBytes += batch.buffer.length;
+    this.#outstanding++;
+    try {
+      // Nothing reaches the WAL behind a refused batch: the state stays read-only until the shards went back (L4).
+      const refused = this.#deps.state.refusal();
+      if (refused) throw refused;
+      this.#deps.wal.append(WAL_KIND.batch, [batch.buffer], (error) => {
+        settled(error === undefined ? undefined : this.#refused(error));
+        this.#finished();
+      });
+    } catch (error) {
+      const refused = this.#refused(error);
+      this.#deps.clock.setImmediate(() => {
+        settled(refused);
+        this.#finished();
+      });
+    }
+    if (log.wantsPrepared) this.#listener?.onNearlyFull(log);
+  }
+
+  /** Resolves when nothing is on its way to the WAL. */
+  idle(): Promise<void> {
+    if (this.#outstanding === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  #finished(): void {
+    this.#outstanding--;
+    if (this.#outstanding > 0 || this.#idleWaiters.length === 0) return;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const resolve of waiters) resolve();
+  }
+
+  committed(log: ShardLog, batch: StoredBatch): void {
+    this.unwrittenBytes += batch.buffer.length;
+    this.#deps.cache.add(batch);
+    this.#listener?.onUnwritten(log);
+  }
+
+  sealed(log: ShardLog, segment: Segment): void {
+    this.#listener?.onSealed(log, segment);
+  }
+
+  #refused(error: unknown): StorageError {
+    if (error instanceof StorageError) return error;
+    const code = (error as Partial<WalError>).code; // whatever was thrown
+    if (code === 'DISK_FULL') {
+      this.#listener?.onDiskFull();
+      return new StorageError('DISK_FULL', 'no space is left for the write-ahead log', { cause: error });
+    }
+    this.#deps.state.fail(error);
+    return failedError(error);
+  }
+}
+
+const overloaded = (what: string) => new StorageError('OVERLOADED', `${what}; retry after a pause`);
