@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { RuntimeError } from './errors.js';
 
-/** Files, logs, peers, listeners and probes of a node, with room to spare. */
-const RESERVED = 256;
+/** What a node opens for itself: 512 segment files, logs, the level stores, peers, listeners, probes. */
+const RESERVED = 768;
+
+/** Below this a node cannot do useful work, however few connections are asked for. */
+const LIMIT_MIN = 1024;
 
 export interface FileDescriptorNeed {
   readonly maxConnections: number;
@@ -26,7 +29,7 @@ export function checkFileDescriptors(need: FileDescriptorNeed): FileDescriptorVe
   const needed = maxConnections + RESERVED;
   if (limit >= needed) return { kind: 'enough', maxConnections };
   const todo = `Raise it (ulimit -n ${needed}, LimitNOFILE= in systemd, --ulimit nofile= in docker)`;
-  if (isExplicit || limit < 2 * RESERVED) {
+  if (isExplicit || limit < LIMIT_MIN) {
     throw new RuntimeError(
       'TOO_FEW_FILE_DESCRIPTORS',
       `too few file descriptors: the limit is ${limit} and ${maxConnections} connections need ${needed}. ${todo} or lower mqtt.limits.max_connections`,

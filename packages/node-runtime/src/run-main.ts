@@ -40,7 +40,7 @@ export interface RunningParts {
 }
 
 /** What main() hands back becomes the exit code; nothing means 0. */
-export type Main = (context: RunContext) => Promise<ExitCode> | Promise<void>;
+export type Main = (context: RunContext) => Promise<ExitCode | undefined>;
 
 export interface RunMainOptions {
   /** The name in front of what is printed, such as `robust-server`. */

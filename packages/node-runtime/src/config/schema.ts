@@ -14,6 +14,9 @@ export type Role = (typeof ROLES)[number];
 /** Shorter secrets can be guessed by trying. */
 const SECRET_LENGTH_MIN = 16;
 
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
 /** Extra facts a setting carries into the reference and into printing. */
 interface SettingFacts {
   readonly description: string;
@@ -113,15 +116,38 @@ const journal = z
       z
         .int()
         .min(MiB)
-        .max(4 * GiB)
+        .max(GiB)
         .prefault(256 * MiB),
       'Size at which a segment is closed and the next begins, in bytes. Retention removes whole segments.',
+    ),
+    segment_age_ms: setting(
+      z
+        .int()
+        .min(1000)
+        .max(365 * DAY_MS)
+        .prefault(HOUR_MS),
+      'Age at which a segment with records is closed, in milliseconds, so that retention by time works.',
+    ),
+    tail_cache_bytes: setting(
+      z
+        .int()
+        .min(0)
+        .max(64 * GiB)
+        .prefault(64 * MiB),
+      'Memory for the newest records of all shards, in bytes. Readers within it leave the disk alone.',
+    ),
+    disk_reserve_bytes: setting(
+      z
+        .int()
+        .min(0)
+        .prefault(256 * MiB),
+      'With less free space than this, in bytes, nothing new is accepted; what is there can still be read.',
     ),
     retention_ms: setting(
       z
         .int()
         .min(0)
-        .prefault(7 * 24 * 3_600_000),
+        .prefault(7 * DAY_MS),
       'Milliseconds a closed segment is kept after its newest record; 0 keeps it for ever.',
     ),
     retention_bytes: setting(
