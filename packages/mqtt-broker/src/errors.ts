@@ -82,6 +82,21 @@ export const MQTT_ERRORS = {
     when: 'the broker is closing and takes nothing new',
     reasonCode: ReasonCode.serverShuttingDown,
   },
+  CONNECTION_CLOSED: {
+    next: 'later',
+    when: 'the connection ended: by a timeout, by the network, or because the client did not read',
+    reasonCode: ReasonCode.unspecifiedError,
+  },
+  ADDRESS_IN_USE: {
+    next: 'never',
+    when: 'a listener cannot bind its address because another process holds it, or it is not ours',
+    reasonCode: ReasonCode.serverUnavailable,
+  },
+  CONTROL_PLANE_UNFIT: {
+    next: 'never',
+    when: 'the aedes that was loaded is not the one this package was proved with, or behaves otherwise',
+    reasonCode: ReasonCode.serverUnavailable,
+  },
 } as const satisfies Readonly<Record<string, MqttErrorKind>>;
 
 export type MqttErrorCode = keyof typeof MQTT_ERRORS;

@@ -10,6 +10,7 @@
 //   O4. Gathered bytes are bounded: above FLUSH_EARLY_BYTES they go to the transport within the turn, and
 //       above `bytesMax` waiting in the transport the connection is given up (onOverflow).
 
+import type { PublishFrame } from '../codec/publish-frame.js';
 import type { SharedBatch } from './shared-batch.js';
 import type { ClientTransport } from './transport.js';
 import type { Flushable, WriteTurn } from './write-turn.js';
@@ -59,8 +60,6 @@ export class Outbox implements Flushable {
 
   /** More than the high-water mark waits in the transport; false again when all of it has left. */
   congested = false;
-  /** Bytes handed to the transport since the beginning. */
-  bytesWritten = 0;
 
   constructor(
     transport: ClientTransport,
@@ -129,6 +128,13 @@ export class Outbox implements Flushable {
     else if (this.#gathered > FLUSH_EARLY_BYTES) this.flush(); // O4
   }
 
+  /** A PUBLISH with its packet id, 0 at QoS 0; a payload that stays outside the frame goes by reference (O2). */
+  writeFrame(frame: PublishFrame, packetId: number): void {
+    if (frame.packetIdAt === 0) this.write(frame.head);
+    else this.writePatched(frame.head, frame.packetIdAt, packetId);
+    if (frame.payload !== undefined) this.#appendReference(frame.payload);
+  }
+
   /** Called by a SharedBatch whose bytes from `from` on belong to this client too, until own bytes follow (O1). */
   joinShared(batch: SharedBatch, from: number): void {
     if (this.#state === 'closed') return; // O3
@@ -148,14 +154,14 @@ export class Outbox implements Flushable {
       const only = this.#takeShared() ?? this.#takeRange();
       this.#endTurn();
       if (only === undefined || only.length === 0) return;
-      this.bytesWritten += only.length;
+      this.#turn.bytesWritten += only.length;
       this.#transport.write(only);
     } else {
       this.#closeShared();
       this.#closeRange();
       this.#segments = undefined;
       this.#endTurn();
-      for (const segment of segments) this.bytesWritten += segment.length;
+      for (const segment of segments) this.#turn.bytesWritten += segment.length;
       this.#transport.writeAll(segments);
     }
     this.#checkPending();

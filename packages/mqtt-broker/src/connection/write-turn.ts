@@ -28,6 +28,8 @@ export class WriteTurn {
   readonly #flushAll = (): void => this.flushAll();
   slab: Buffer = Buffer.alloc(0);
   #taken = 0;
+  /** Bytes handed to transports, of all outboxes. */
+  bytesWritten = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
