@@ -30,8 +30,10 @@ export class LeaseTable {
     return this.#leases.get(id)?.record;
   }
 
+  /** Sorted by id, as a number. */
   all(): LeaseRecord[] {
-    return [...this.#leases.values()].map((entry) => entry.record);
+    const records = [...this.#leases.values()].map((entry) => entry.record);
+    return records.sort((a, b) => a.id.length - b.id.length || (a.id < b.id ? -1 : 1));
   }
 
   /** Sorted, so that every replica deletes them in the same order. */
