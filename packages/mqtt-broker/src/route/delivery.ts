@@ -21,6 +21,7 @@ export interface Delivery<Session> {
  * identifier, retain-as-published when one asks for it. Sessions keep the order of the filters found.
  */
 export function mergeDeliveries<Session>(matching: readonly FilterSubscribers<Session>[]): Delivery<Session>[] {
+  if (matching.length === 0) return [];
   const only = matching.length === 1 ? matching[0] : undefined;
   if (only !== undefined) return Array.from(only.values(), alone);
   const bySession = new Map<Session, Subscription<Session>[]>();

@@ -28,15 +28,11 @@ export class MatchResult<Session extends ShareMember> {
   readonly deliveries: readonly Delivery<Session>[];
   readonly groups: readonly SharedGroup<Session>[];
   /** For the caller's use (S3); lives and dies with the result. */
-  attachment: unknown;
-  /** @internal */
+  attachment: unknown = undefined;
+  /** @internal The sum of the generations when this was found, and where two of them stand. */
   readonly stamp: MatchStamp;
 
-  constructor(
-    topicName: string,
-    found: { deliveries: Delivery<Session>[]; groups: SharedGroup<Session>[] },
-    stamp: MatchStamp,
-  ) {
+  constructor(topicName: string, found: Found<Session>, stamp: MatchStamp) {
     this.topicName = topicName;
     this.deliveries = found.deliveries;
     this.groups = found.groups;
@@ -48,8 +44,13 @@ export class MatchResult<Session extends ShareMember> {
   }
 }
 
-export interface MatchStamp {
-  readonly sum: number;
+interface Found<Session extends ShareMember> {
+  readonly deliveries: readonly Delivery<Session>[];
+  readonly groups: readonly SharedGroup<Session>[];
+}
+
+interface MatchStamp {
+  sum: number;
   readonly oneLevel: number;
   readonly twoLevels: number;
 }
@@ -62,6 +63,7 @@ export interface SubscriptionIndexOptions {
 }
 
 const GENERATIONS = 1024;
+const NO_GROUPS: readonly never[] = [];
 
 export class SubscriptionIndex<Session extends ShareMember> {
   readonly #plain = new TopicTrie<FilterSubscribers<Session>>();
@@ -148,8 +150,8 @@ export class SubscriptionIndex<Session extends ShareMember> {
     this.#plain.collect(topicName, this.#foundPlain);
     this.#shared.collect(topicName, this.#foundShared);
     const deliveries = mergeDeliveries(this.#foundPlain);
-    const groups: SharedGroup<Session>[] = [];
-    for (const byName of this.#foundShared) groups.push(...byName.values());
+    const groups =
+      this.#foundShared.length === 0 ? NO_GROUPS : this.#foundShared.flatMap((byName) => Array.from(byName.values()));
     this.#foundPlain.length = 0;
     this.#foundShared.length = 0;
     return new MatchResult(topicName, { deliveries, groups }, this.#stamp(topicName));
@@ -173,11 +175,12 @@ export class SubscriptionIndex<Session extends ShareMember> {
   #stamp(topicName: string): MatchStamp {
     const first = endOfLevel(topicName, 0);
     const second = first === topicName.length ? first : endOfLevel(topicName, first + 1);
-    const slots = { oneLevel: slot(topicName, first), twoLevels: slot(topicName, second) };
-    return { sum: this.#sum(slots), ...slots };
+    const stamp = { sum: 0, oneLevel: slot(topicName, first), twoLevels: slot(topicName, second) };
+    stamp.sum = this.#sum(stamp);
+    return stamp;
   }
 
-  #sum(slots: { readonly oneLevel: number; readonly twoLevels: number }): number {
+  #sum(slots: MatchStamp): number {
     return this.#generation + (this.#oneLevel[slots.oneLevel] ?? 0) + (this.#twoLevels[slots.twoLevels] ?? 0);
   }
 }
