@@ -11,7 +11,6 @@ describe('the core under chaos', () => {
       const report = simulateNaming(seed);
       for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]; // the keys of a literal
     }
-    console.log(total);
     // What was not provoked was not tested: each of these must have happened often enough to mean something.
     expect(total.committed).toBeGreaterThan(10 * SEEDS);
     expect(total.leaders).toBeGreaterThan(2 * SEEDS);

@@ -245,11 +245,14 @@ export class RaftLog {
     this.#check();
   }
 
-  /** Forgets entries up to `index`. The caller keeps a durable state that covers them. */
-  compact(index: LogIndex): LogPosition {
+  /**
+   * Forgets entries up to `index`, or up to what is applied if that is less. The caller keeps a durable state that covers
+   * them. Returns where the log begins now; undefined when nothing was forgotten.
+   */
+  compact(index: LogIndex): LogPosition | undefined {
     const through = Math.min(index, this.#applied, this.#durable);
     const term = this.termAt(through);
-    if (through <= this.#base.index || term === undefined) return this.#base;
+    if (through <= this.#base.index || term === undefined) return undefined;
     const gone = this.#entries.splice(0, through - this.#base.index);
     this.#bytes -= totalBytes(gone);
     this.#base = { index: through, term };

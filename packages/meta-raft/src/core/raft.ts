@@ -33,7 +33,7 @@ import { changeMembership } from './membership.js';
 import { decodeMembershipChange } from './membership-codec.js';
 import { RaftLog, type RestoredLog } from './raft-log.js';
 import { RaftState, type Role } from './raft-state.js';
-import type { Ready, StorageWrite } from './ready.js';
+import type { CommittedSlice, Ready, StorageWrite } from './ready.js';
 import { sendAppends } from './replicate.js';
 import type {
   Entry,
@@ -84,6 +84,7 @@ export class Raft {
   #writtenTerm: Term;
   #writtenVote: NodeId | undefined;
   readonly #writes: WriteInFlight[] = [];
+  #applying: CommittedSlice | undefined;
 
   constructor(options: RaftOptions) {
     const { id, prng, log, hardState, membership } = options;
@@ -222,9 +223,9 @@ export class Raft {
     const { role } = this.#state;
     if (role.kind === 'leader') sendAppends(this.#state, role);
     const write = this.#takeWrite();
-    const committed = this.#log.takeCommitted(this.#state.config.applyBytesMax);
+    const committed = this.#takeCommitted();
     const { messages, reads } = this.#state;
-    if (!write && committed.length === 0 && messages.length === 0 && reads.length === 0) return undefined;
+    if (!write && !committed && messages.length === 0 && reads.length === 0) return undefined;
     this.#state.messages = [];
     this.#state.reads = [];
     return { messages, write, committed, reads };
@@ -234,7 +235,10 @@ export class Raft {
   written(write: StorageWrite): void {
     const head = this.#writes.shift();
     assert(head?.write === write, 'writes become durable in the order they were handed out');
-    if (write.snapshot) this.#log.snapshotInstalled(write.snapshot);
+    if (write.snapshot) {
+      assert(!this.#applying, 'a snapshot is installed when nothing is being applied');
+      this.#log.snapshotInstalled(write.snapshot);
+    }
     this.#state.messages.push(...head.promises);
     // Of a passed term: the entries it wrote may have been replaced and put back since. The term's own write, which
     // is behind it, vouches for the log as it is now.
@@ -245,26 +249,21 @@ export class Raft {
     else if (role.kind === 'candidate' && write.hardState?.votedFor === this.#state.id) takeOwnVote(this.#state, role);
   }
 
-  /** The membership in force after these entries, which follow the applied ones. */
-  membershipAfter(entries: readonly Entry[]): Membership {
-    return entries.reduce(applyMembership, this.#state.membership);
-  }
-
-  /** Everything up to `index` is applied: its membership changes take effect now. */
-  applied(index: LogIndex): void {
+  /** The slice is applied: its membership changes take effect now. */
+  applied(slice: CommittedSlice): void {
+    assert(slice === this.#applying, 'what is applied is the slice that was handed out');
+    this.#applying = undefined;
+    this.#log.appliedTo(slice.entries.at(-1)?.index ?? 0);
+    // A snapshot that waits to be installed brought a later membership with it.
+    if (this.#log.pendingSnapshot) return;
     const before = this.#state.membership;
-    for (let at = this.#log.appliedIndex + 1; at <= index; at++) {
-      const entry = this.#log.entryAt(at);
-      assert(entry, 'what is applied is not compacted yet');
-      this.#state.membership = applyMembership(this.#state.membership, entry);
-    }
-    this.#log.appliedTo(index);
+    this.#state.membership = slice.membership;
     const { role } = this.#state;
     if (role.kind === 'leader') leading.afterApplied(this.#state, role, before);
   }
 
-  /** Forgets the log up to `index`, or to what is applied if that is less. Returns where the log begins now. */
-  compact(index: LogIndex): LogPosition {
+  /** See RaftLog.compact(). */
+  compact(index: LogIndex): LogPosition | undefined {
     return this.#log.compact(index);
   }
 
@@ -356,6 +355,13 @@ export class Raft {
         if (role.kind === 'follower' && mayCampaign(this.#state)) campaign(this.#state, 'transfer');
         return;
     }
+  }
+
+  #takeCommitted(): CommittedSlice | undefined {
+    const entries = this.#log.takeCommitted(this.#state.config.applyBytesMax);
+    if (entries.length === 0) return undefined;
+    this.#applying = { entries, membership: entries.reduce(applyMembership, this.#state.membership) };
+    return this.#applying;
   }
 
   #takeWrite(): StorageWrite | undefined {

@@ -4,7 +4,8 @@
 //   2. `write` is made durable: the snapshot's state first (with the log reset to it), then entries, then the hard
 //      state. Writes are made in the order they were handed out; when one is durable, Raft.written() is told. Several
 //      may be under way at once.
-//   3. `committed` is applied to the state in order; then Raft.applied() is told. One slice is out at a time.
+//   3. `committed` is applied to the state in order; then Raft.applied() is told. One slice is out at a time. A slice
+//      that is under way when a write brings a snapshot is finished before the snapshot's state is put in its place.
 //   4. `reads` are answered when the state has reached their index.
 //
 // What the core promises in return:
@@ -12,7 +13,7 @@
 //       true: it is held back until Raft.written() and comes with a later Ready. Append requests of a leader do not
 //       wait for its own disk.
 
-import type { Entry, HardState, LogIndex, LogPosition, Message, SnapshotMetadata, Term } from './types.js';
+import type { Entry, HardState, LogIndex, LogPosition, Membership, Message, SnapshotMetadata, Term } from './types.js';
 
 export interface StorageWrite {
   /** The term the write was made in: when it has passed, what the write would have acknowledged is void. */
@@ -22,6 +23,13 @@ export interface StorageWrite {
   readonly snapshot: SnapshotMetadata | undefined;
   readonly entries: readonly Entry[];
   readonly hardState: HardState | undefined;
+}
+
+export interface CommittedSlice {
+  /** Contiguous, never empty. */
+  readonly entries: readonly Entry[];
+  /** In force after the last of them. */
+  readonly membership: Membership;
 }
 
 export interface ReadState {
@@ -34,6 +42,6 @@ export interface ReadState {
 export interface Ready {
   readonly messages: readonly Message[];
   readonly write: StorageWrite | undefined;
-  readonly committed: readonly Entry[];
+  readonly committed: CommittedSlice | undefined;
   readonly reads: readonly ReadState[];
 }

@@ -6,7 +6,7 @@ import type { Prng } from '@robustmq/stdx/prng';
 import type { RaftConfig } from '../core/config.js';
 import { encodeMembershipChange } from '../core/membership-codec.js';
 import { Raft } from '../core/raft.js';
-import type { ReadState, StorageWrite } from '../core/ready.js';
+import type { CommittedSlice, ReadState, StorageWrite } from '../core/ready.js';
 import type { Entry, HardState, LogPosition, Membership, Message, NodeId } from '../core/types.js';
 
 /** The replicated state of these tests: the list of all commands, with where they stand in the log. */
@@ -56,7 +56,7 @@ export class RaftPeer {
   #flushed: PeerState = EMPTY_STATE;
   #disk: { base: LogPosition; entries: Entry[]; hardState: HardState };
   readonly #writes: StorageWrite[] = [];
-  #toApply: readonly Entry[] = [];
+  #toApply: CommittedSlice | undefined;
   readonly #incoming = new Map<number, PeerState>();
   readonly reads: ReadState[] = [];
   readonly outbox: Parcel[] = [];
@@ -84,7 +84,7 @@ export class RaftPeer {
   }
 
   get hasEntriesToApply(): boolean {
-    return this.#toApply.length > 0;
+    return this.#toApply !== undefined;
   }
 
   receive(parcel: Parcel): void {
@@ -102,8 +102,8 @@ export class RaftPeer {
     if (!ready) return false;
     for (const message of ready.messages) this.outbox.push(this.#pack(message));
     if (ready.write) this.#writes.push(ready.write);
-    if (ready.committed.length > 0) {
-      assert(this.#toApply.length === 0, 'one slice is applied at a time');
+    if (ready.committed) {
+      assert(!this.#toApply, 'one slice is applied at a time');
       this.#toApply = ready.committed;
     }
     this.reads.push(...ready.reads);
@@ -114,23 +114,24 @@ export class RaftPeer {
   completeWrite(): boolean {
     const write = this.#writes.shift();
     if (!write) return false;
+    if (write.snapshot) this.applyNext();
     this.#store(write);
     if (write.snapshot) {
       const state = this.#incoming.get(write.snapshot.index);
       assert(state, 'a snapshot is installed from a state that came with it');
       this.state = state;
       this.#flushed = state;
-      this.#toApply = [];
     }
     this.raft.written(write);
     return true;
   }
 
   applyNext(): boolean {
-    const entries = this.#toApply;
-    const last = entries.at(-1);
-    if (!last) return false;
-    this.#toApply = [];
+    const slice = this.#toApply;
+    if (!slice) return false;
+    this.#toApply = undefined;
+    const { entries, membership } = slice;
+    const last = entries.at(-1) ?? this.state;
     assert(entries[0]?.index === this.state.index + 1, 'entries are applied without a gap');
     const commands = entries
       .filter((entry) => entry.kind !== 'membership')
@@ -138,10 +139,10 @@ export class RaftPeer {
     this.state = {
       index: last.index,
       term: last.term,
-      membership: this.raft.membershipAfter(entries),
+      membership,
       commands: [...this.state.commands, ...commands],
     };
-    this.raft.applied(last.index);
+    this.raft.applied(slice);
     return true;
   }
 
@@ -152,9 +153,9 @@ export class RaftPeer {
   compact(index: number): void {
     this.flush();
     const base = this.raft.compact(index);
-    const { entries } = this.#disk;
-    this.#disk.entries = entries.filter((entry) => entry.index > base.index);
-    if (base.index > this.#disk.base.index) this.#disk.base = base;
+    if (!base) return;
+    this.#disk.base = base;
+    this.#disk.entries = this.#disk.entries.filter((entry) => entry.index > base.index);
   }
 
   /** Power loss and restart: of the pending writes a prefix survives, of the unflushed state all or nothing. */
@@ -165,7 +166,7 @@ export class RaftPeer {
     }
     if (keptState === 'flushed') this.state = this.#flushed;
     else this.#flushed = this.state;
-    this.#toApply = [];
+    this.#toApply = undefined;
     this.#incoming.clear();
     this.outbox.length = 0;
     this.reads.length = 0;
