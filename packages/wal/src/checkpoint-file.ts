@@ -8,7 +8,7 @@
 //     24      8  first needed sequence
 //     32      8  durable sequence: all below were durable when this was written
 //     40      4  zero
-//     44      4  CRC-32 of bytes 0 to 44
+//     44      4  CRC-32 of bytes 0 to 43
 //
 // It is replaced whole: written to `checkpoint.tmp`, synced, renamed, and the directory synced. A crash leaves
 // the old one or the new one; a file that does not check out was damaged later, and is refused.

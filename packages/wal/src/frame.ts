@@ -11,7 +11,7 @@
 //   24+n   0..7  zero bytes up to the next multiple of 8
 //
 // A frame of kind 3, sequence 5, payload "ab", alone in its group, at position 0 of file 1:
-//   crc32 | 00 00 00 02 | 00 00 00 01 | 00 00 00 00 | 03 | 00 00 00 00 00 00 05 | 61 62 | six zeros
+//   ba d8 ea 52 | 00 00 00 02 | 00 00 00 01 | 00 00 00 00 | 03 | 00 00 00 00 00 00 05 | 61 62 | six zeros
 //
 // Invariants:
 //   F1. The seed is (generation x an odd constant) xor position. For the same bytes, two different seeds give

@@ -1,3 +1,4 @@
+import { storeCheckpoint } from './checkpoint-file.js';
 import type { Disk, DiskFile } from './disk/disk.js';
 import { datasyncOnce, syncDirectoryOnce } from './disk/final-sync.js';
 import type { ResolvedWalOptions } from './options.js';
@@ -142,9 +143,13 @@ export class LogFiles {
     tail.allocated = tail.position;
   }
 
-  /** The oldest file that must stay when frames from `firstNeeded` on are needed. */
-  oldestNeeded(firstNeeded: number): LiveFile | undefined {
-    return this.#live.findLast((file) => file.firstSequence <= firstNeeded) ?? this.#live[0];
+  /** Makes durable that frames below `firstNeeded` may go; resolves with the number of the first file that stays. */
+  async storeCheckpoint(firstNeeded: number, durable: number): Promise<number> {
+    const oldest = this.#live.findLast((file) => file.firstSequence <= firstNeeded);
+    const { number: firstFile, firstSequence } = oldest ?? { number: this.#lastNumber + 1, firstSequence: durable };
+    const firstFileSequence = firstSequence;
+    await storeCheckpoint(this.#disk, this.#options.directory, { firstFile, firstFileSequence, firstNeeded, durable });
+    return firstFile;
   }
 
   /** Sets the files before `number` free (L2: the caller has made the checkpoint durable). */

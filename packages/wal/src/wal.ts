@@ -14,15 +14,16 @@ import type { Clock } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import { type Logger, nullLogger } from '@robustmq/stdx/logger';
 import type { MetricsRegistry } from '@robustmq/stdx/metrics';
-import { storeCheckpoint } from './checkpoint-file.js';
 import type { Disk, DiskLock } from './disk/disk.js';
 import { isDiskFull, WalError } from './errors.js';
 import { frameBytes } from './frame.js';
-import { type FrameToWrite, GroupEncoder } from './group-encoder.js';
+import { GroupWriter } from './group-writer.js';
 import { LogFiles } from './log-files.js';
-import { registerWalMetrics, type WalMetrics } from './metrics.js';
+import { WalMetrics } from './metrics.js';
 import { type ResolvedWalOptions, resolveWalOptions, type WalOptions } from './options.js';
+import { type FrameGroup, type OnDurable, type PendingFrame, PendingFrames } from './pending-frames.js';
 import { type Recovered, recover, type WalFrame } from './replay.js';
+import { SpaceWatch } from './space-watch.js';
 
 export interface WalDeps {
   readonly disk: Disk;
@@ -31,22 +32,12 @@ export interface WalDeps {
   readonly metrics?: MetricsRegistry;
 }
 
-/** Told once when the frame is durable, or with the reason why it never will be. Must not throw. */
-export type OnDurable = (error?: WalError) => void;
-
-interface PendingFrame extends FrameToWrite {
-  readonly onDurable: OnDurable;
-}
-
 type WalState =
   | { readonly kind: 'open' }
   /** The disk refused for lack of space. Appends are refused, and now and then one of them looks for space again. */
-  | { readonly kind: 'full'; readonly error: WalError; lookedAtMs: number }
+  | { readonly kind: 'full'; readonly error: WalError; readonly space: SpaceWatch }
   | { readonly kind: 'failed'; readonly error: WalError }
   | { readonly kind: 'closed' };
-
-/** How often a full log looks whether there is space again, when appends come. */
-const LOOK_FOR_SPACE_EVERY_MS = 1000;
 
 export class Wal {
   readonly #options: ResolvedWalOptions;
@@ -56,10 +47,9 @@ export class Wal {
   readonly #metrics: WalMetrics;
   readonly #files: LogFiles;
   readonly #lock: DiskLock;
-  readonly #encoder = new GroupEncoder();
+  readonly #writer: GroupWriter;
+  readonly #pending = new PendingFrames();
   #state: WalState = { kind: 'open' };
-  #pending: PendingFrame[] = [];
-  #pendingBytes = 0;
   #nextSequence: number;
   #durableSequence: number;
   #firstSequence: number;
@@ -68,9 +58,6 @@ export class Wal {
   #idleWaiters: (() => void)[] = [];
   #checkpointing: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
-  #framesTotal = 0;
-  #bytesTotal = 0;
-  #groupsTotal = 0;
 
   /**
    * Opens or creates the log. Every needed frame goes through `replay`, in order, before this resolves; then all of
@@ -84,11 +71,10 @@ export class Wal {
     try {
       const startedMs = clock.now();
       const recovered = await recover({ disk, options, logger, replay });
-      const { live, free, lastNumber } = recovered;
-      const files = new LogFiles(disk, options, { live, free, lastNumber });
+      const files = new LogFiles(disk, options, recovered);
       await files.resume(recovered.position);
       const wal = new Wal({ options, deps, lock, files, recovered });
-      wal.#metrics.replaySeconds.observe((clock.now() - startedMs) / 1000);
+      wal.#metrics.replayed(clock.now() - startedMs);
       return wal;
     } catch (error) {
       await lock.release();
@@ -109,17 +95,15 @@ export class Wal {
     this.#clock = deps.clock;
     this.#logger = deps.logger ?? nullLogger;
     this.#files = parts.files;
+    this.#writer = new GroupWriter(parts.files, parts.options.groupBytesMax);
     this.#lock = parts.lock;
     this.#nextSequence = recovered.nextSequence;
     this.#durableSequence = recovered.nextSequence;
     this.#firstSequence = recovered.checkpoint.firstNeeded;
     this.#bytesSinceCheckpoint = recovered.replayedBytes;
-    this.#metrics = registerWalMetrics(deps.metrics, parts.options.name, () => ({
-      framesTotal: this.#framesTotal,
-      bytesTotal: this.#bytesTotal,
-      groupsTotal: this.#groupsTotal,
-      pendingBytes: this.#pendingBytes,
-      liveFiles: this.#files.live.length,
+    this.#metrics = new WalMetrics(deps.metrics, parts.options.name, () => ({
+      pendingBytes: this.#pending.bytes,
+      files: this.#files.live.length,
       refusing: this.#state.kind === 'open' ? 0 : 1,
     }));
   }
@@ -157,16 +141,15 @@ export class Wal {
     if (length > payloadBytesMax) {
       throw new WalError('PAYLOAD_TOO_LARGE', `a payload of ${length} bytes; payloadBytesMax is ${payloadBytesMax}`);
     }
-    const bytes = frameBytes(length);
-    if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > pendingBytesMax) {
+    const pendingBytes = this.#pending.bytes;
+    if (pendingBytes > 0 && pendingBytes + frameBytes(length) > pendingBytesMax) {
       throw new WalError(
         'OVERLOADED',
-        `${this.#pendingBytes} bytes wait for the disk; pendingBytesMax is ${pendingBytesMax}`,
+        `${pendingBytes} bytes wait for the disk; pendingBytesMax is ${pendingBytesMax}`,
       ); // W5
     }
     const sequence = this.#nextSequence++;
     this.#pending.push({ sequence, kind, parts, length, onDurable });
-    this.#pendingBytes += bytes;
     this.#startFlush();
     return sequence;
   }
@@ -200,7 +183,7 @@ export class Wal {
     if (this.#flushing) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
     try {
       // A log that was closed knows how long it was: then even its last group cannot be cut unnoticed (R4).
-      if (this.#state.kind === 'open') await this.#storeCheckpoint(this.#firstSequence);
+      if (this.#state.kind === 'open') await this.#files.storeCheckpoint(this.#firstSequence, this.#durableSequence);
       await this.#files.close();
     } catch (error) {
       if (!isDiskFull(error)) throw this.#fail(error, 'the last checkpoint could not be written');
@@ -218,28 +201,16 @@ export class Wal {
     }
     const bytesBefore = this.#bytesSinceCheckpoint;
     try {
-      const firstFile = await this.#storeCheckpoint(firstNeeded);
+      const firstFile = await this.#files.storeCheckpoint(firstNeeded, this.#durableSequence);
       this.#firstSequence = firstNeeded;
       this.#bytesSinceCheckpoint -= bytesBefore;
-      if (firstFile !== undefined) await this.#files.release(firstFile);
+      await this.#files.release(firstFile);
     } catch (error) {
       if (isDiskFull(error)) {
         throw new WalError('DISK_FULL', 'no space to write the checkpoint; free some and try again', { cause: error });
       }
       throw this.#fail(error, 'the checkpoint could not be made durable');
     }
-  }
-
-  /** Returns the number of the oldest file that stays. */
-  async #storeCheckpoint(firstNeeded: number): Promise<number | undefined> {
-    const oldest = this.#files.oldestNeeded(firstNeeded);
-    await storeCheckpoint(this.#disk, this.#options.directory, {
-      firstFile: oldest?.number ?? 1,
-      firstFileSequence: oldest?.firstSequence ?? 0,
-      firstNeeded,
-      durable: this.#durableSequence,
-    });
-    return oldest?.number;
   }
 
   #startFlush(): void {
@@ -251,27 +222,18 @@ export class Wal {
 
   async #flush(): Promise<void> {
     const startedMs = this.#clock.now();
-    const outcome = await this.#writeGroup();
+    const outcome = await this.#writer.write(this.#pending);
     this.#flushing = false;
     if (outcome.kind === 'durable') {
-      const { group, bytes } = outcome;
-      this.#metrics.syncSeconds.observe((this.#clock.now() - startedMs) / 1000);
-      this.#metrics.groupFrames.observe(group.length);
-      this.#framesTotal += group.length;
-      this.#groupsTotal++;
-      this.#bytesTotal += bytes;
-      this.#bytesSinceCheckpoint += bytes;
-      this.#pendingBytes -= bytes;
-      this.#durableSequence += group.length; // W1
-      this.#settle(group, undefined);
+      this.#metrics.groupDurable(outcome.group, this.#clock.now() - startedMs);
+      this.#acknowledge(outcome.group);
     } else {
-      const refused = [...outcome.group, ...this.#pending];
-      this.#pending = [];
-      this.#pendingBytes = 0;
-      if (outcome.kind === 'full') this.#nextSequence = this.#durableSequence; // W6
-      this.#settle(refused, outcome.error);
+      const { kind, group, cause } = outcome;
+      const error = kind === 'full' ? this.#refuseUntilThereIsSpace(cause) : this.#fail(cause, errorMessage(cause)); // W4
+      if (kind === 'full') this.#nextSequence = this.#durableSequence; // W6
+      this.#settle(this.#pending.abandon(group), error);
     }
-    if (this.#pending.length > 0) {
+    if (!this.#pending.isEmpty) {
       this.#startFlush();
     } else if (!this.#flushing) {
       const waiters = this.#idleWaiters;
@@ -280,59 +242,28 @@ export class Wal {
     }
   }
 
-  /** Writes and syncs as many pending frames as fit in one group of one file. */
-  async #writeGroup(): Promise<
-    | { kind: 'durable'; group: PendingFrame[]; bytes: number }
-    | { kind: 'full' | 'failed'; group: PendingFrame[]; error: WalError }
-  > {
-    let group: PendingFrame[] = [];
-    try {
-      const first = this.#pending[0];
-      if (first && frameBytes(first.length) > this.#files.room) {
-        await this.#files.roll(first.sequence, frameBytes(first.length));
-      }
-      const taken = this.#takeGroup();
-      group = taken.group;
-      await this.#files.write(this.#encoder.encode(group, this.#files.place), taken.bytes);
-      await this.#files.datasync();
-      return { kind: 'durable', ...taken };
-    } catch (error) {
-      return await this.#afterFailedWrite(group, error);
-    }
+  #acknowledge(group: FrameGroup): void {
+    const { frames, bytes } = group;
+    this.#bytesSinceCheckpoint += bytes;
+    this.#pending.settled(group);
+    this.#durableSequence += frames.length; // W1
+    this.#settle(frames, undefined);
   }
 
-  /** A full disk is no fault when the log can be brought back to its last durable frame. */
-  async #afterFailedWrite(
-    group: PendingFrame[],
-    cause: unknown,
-  ): Promise<{ kind: 'full' | 'failed'; group: PendingFrame[]; error: WalError }> {
-    if (!isDiskFull(cause)) return { kind: 'failed', group, error: this.#fail(cause, errorMessage(cause)) }; // W4
-    try {
-      await this.#files.cut();
-    } catch (error) {
-      return { kind: 'failed', group, error: this.#fail(error, 'a write that did not fit could not be cut off') }; // W4
-    }
-    const error = new WalError('DISK_FULL', `no space left in ${this.#options.directory}: free some`, { cause });
-    this.#logger.error({ directory: this.#options.directory }, 'wal: the disk is full, appends are refused');
-    this.#state = { kind: 'full', error, lookedAtMs: this.#clock.now() };
-    return { kind: 'full', group, error };
+  #refuseUntilThereIsSpace(cause: unknown): WalError {
+    const { directory, growBytes, groupBytesMax } = this.#options;
+    const error = new WalError('DISK_FULL', `no space left for the log in ${directory}: free some`, { cause });
+    this.#logger.error({ directory }, 'wal: the disk is full, appends are refused');
+    // Room for another stretch of the file and a group, and as much again to spare.
+    const want = { directory, bytes: 2 * (growBytes + groupBytesMax) };
+    this.#state = { kind: 'full', error, space: new SpaceWatch(this.#disk, this.#clock, want) };
+    return error;
   }
 
-  /** The next group: at least one frame, then as many as the file and `groupBytesMax` allow. */
-  #takeGroup(): { group: PendingFrame[]; bytes: number } {
-    const limit = Math.min(this.#files.room, this.#options.groupBytesMax);
-    let bytes = 0;
-    let count = 0;
-    for (const { length } of this.#pending) {
-      const more = frameBytes(length);
-      if (count > 0 && bytes + more > limit) break;
-      bytes += more;
-      count++;
-    }
-    if (count < this.#pending.length) return { group: this.#pending.splice(0, count), bytes };
-    const group = this.#pending;
-    this.#pending = [];
-    return { group, bytes };
+  #acceptAgain(full: WalState, freeBytes: number): void {
+    if (this.#state !== full) return;
+    this.#state = { kind: 'open' };
+    this.#logger.info({ directory: this.#options.directory, freeBytes }, 'wal: there is space again');
   }
 
   #settle(frames: readonly PendingFrame[], error: WalError | undefined): void {
@@ -362,24 +293,9 @@ export class Wal {
     const state = this.#state;
     if (state.kind === 'failed') return state.error;
     if (state.kind === 'full' && !this.#closing) {
-      this.#lookForSpace(state);
+      state.space.look((freeBytes) => this.#acceptAgain(state, freeBytes));
       return state.error;
     }
     return new WalError('CLOSED', `the log in ${this.#options.directory} is closed`);
-  }
-
-  /** Opens a full log again when the disk has room for another stretch of the file and something to spare. */
-  #lookForSpace(full: WalState & { kind: 'full' }): void {
-    if (this.#clock.now() - full.lookedAtMs < LOOK_FOR_SPACE_EVERY_MS) return;
-    full.lookedAtMs = this.#clock.now();
-    const { directory, growBytes, groupBytesMax } = this.#options;
-    this.#disk.freeBytes(directory).then(
-      (free) => {
-        if (this.#state !== full || free < 2 * (growBytes + groupBytesMax)) return;
-        this.#state = { kind: 'open' };
-        this.#logger.info({ directory, freeBytes: free }, 'wal: there is space again, appends are accepted');
-      },
-      (error: unknown) => this.#logger.warn({ directory, err: error }, 'wal: cannot tell the free space'),
-    );
   }
 }

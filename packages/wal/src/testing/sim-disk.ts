@@ -79,9 +79,8 @@ export class SimDisk implements Disk {
   }
 
   get usedBytes(): number {
-    let used = 0;
-    for (const { names } of this.#directories.values()) for (const content of names.values()) used += content.bytes;
-    return used;
+    const contents = [...this.#directories.values()].flatMap(({ names }) => [...names.values()]);
+    return contents.reduce((used, { bytes }) => used + bytes, 0);
   }
 
   /** After this many more operations the disk answers nothing but errors, until crash() or kill(). */
