@@ -9,7 +9,8 @@ import { type ConfigSources, loadConfig } from '../src/config/load-config.js';
 import { editDistance, nearestKey } from '../src/config/nearest-key.js';
 import { printConfig } from '../src/config/print-config.js';
 import { configurationReference } from '../src/config/reference.js';
-import { RuntimeError } from '../src/errors.js';
+import { RUNTIME_ERRORS, RuntimeError } from '../src/errors.js';
+import { EXIT_CODES } from '../src/exit-codes.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'robustmq-config-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -184,6 +185,16 @@ describe('mistakes', () => {
     expect(printConfig(load({ set: [`grpc.secret=${SECRET}`] }))).not.toContain(SECRET);
   });
 
+  it('never show the hash of a password, nor let in what is none', () => {
+    const hash = 'scrypt$16384$8$1$c2FsdA$a2V5';
+    const loaded = load({ file: toml(`[mqtt.auth]\nanonymous = "nowhere"\nusers = { "Ann.Lee" = "${hash}" }\n`) });
+    expect(loaded.config.mqtt.auth.users).toEqual({ 'Ann.Lee': hash });
+    expect(printConfig(loaded)).toContain('users = { "Ann.Lee" = "********" }');
+    const error = refusal({ set: ['mqtt.auth.users.ann=plain-password'] });
+    expect(error.message).toBe('flag --set mqtt.auth.users.ann: mqtt.auth.users.ann must be scrypt$N$r$p$salt$key');
+    expect(refusal({ set: ['mqtt.auth.anonymous=nowhere'] }).message).toContain('so that no client could connect');
+  });
+
   it('are told all at once, with file and line', () => {
     const file = toml(
       '# a comment\nnode_id = "x"\n\n[mqtt.limits]\nmax_inflight = 0\n\n[ mqtt . "listeners" . tcp ]\nbind = "?"\n',
@@ -241,6 +252,23 @@ describe('printing', () => {
   it('the committed reference is the one of this schema (node scripts/write-reference.mjs writes it)', () => {
     const committed = readFileSync(join(import.meta.dirname, '../../../docs/reference/configuration.md'), 'utf8');
     expect(committed).toBe(configurationReference());
+  });
+});
+
+describe('the reference', () => {
+  const reference = (name: string) => readFileSync(join(import.meta.dirname, '../../../docs/reference', name), 'utf8');
+
+  it('names every error code with its exit code', () => {
+    const rows = reference('errors.md').split('\n');
+    for (const [code, { exitCode }] of Object.entries(RUNTIME_ERRORS)) {
+      const row = rows.find((line) => line.startsWith(`| \`${code}\` |`));
+      expect(row).toBeDefined();
+      if (code !== 'START_FAILED') expect(row).toContain(`| ${exitCode}`);
+    }
+  });
+
+  it('names every exit code', () => {
+    for (const code of Object.values(EXIT_CODES)) expect(reference('exit-codes.md')).toContain(`\n| ${code} |`);
   });
 });
 

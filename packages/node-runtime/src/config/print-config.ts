@@ -22,7 +22,12 @@ function printSetting(setting: Setting, loaded: LoadedConfig): string {
   const value = valueInForce(setting, loaded);
   if (value === undefined) return `# ${name} is not set`;
   const origin = originOf(loaded.origins, setting.path) ?? originBelow(setting, loaded) ?? 'default';
-  return `${name} = ${setting.secret ? printToml(MASK) : printToml(value)}  # ${origin}`;
+  return `${name} = ${printToml(setting.secret ? masked(value) : value)}  # ${origin}`;
+}
+
+function masked(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return MASK;
+  return Object.fromEntries(Object.keys(value).map((key) => [key, MASK]));
 }
 
 function valueInForce({ path, default: byDefault }: Setting, { config, given }: LoadedConfig): unknown {

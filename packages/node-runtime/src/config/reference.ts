@@ -27,7 +27,7 @@ A setting can be given in four places. Of two, the later in this list counts:
 4. a flag: \`--set key.path=value\`, and \`--data-path DIR\` for \`data_path\`.
 
 Lists in the environment and in flags are written with commas (\`--set roles=meta,broker\`), maps key by key
-(\`--set meta.peers.1=127.0.0.1:1228\`) or as a TOML inline table. An unknown key is an error that names the nearest
+(\`--set meta.peers.1=127.0.0.1:1228\`) or as a TOML inline table, which keeps the case of keys in the environment. An unknown key is an error that names the nearest
 known one. \`config check\` reads everything and says what is wrong; \`config print\` shows the settings in force and
 where each was given, with secrets masked.
 

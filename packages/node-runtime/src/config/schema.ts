@@ -179,12 +179,21 @@ const listeners = z
   })
   .prefault({});
 
+const users = z.record(
+  z.string().min(1, 'must not be empty').max(1024, 'must have at most 1,024 characters'),
+  z.string().regex(/^scrypt\$\d+\$\d+\$\d+\$[^$\s]+\$[^$\s]+$/, 'must be scrypt$N$r$p$salt$key'),
+);
+
 const auth = z
   .strictObject({
     anonymous: setting(
       z.enum(['loopback', 'everywhere', 'nowhere']).prefault('loopback'),
       'Who may connect without a user name. loopback: clients on this machine only.',
     ),
+    users: setting(users.prefault({}), {
+      description: 'User names and the scrypt hashes of their passwords: scrypt$N$r$p$salt$key.',
+      secret: true,
+    }),
   })
   .prefault({});
 
@@ -203,12 +212,26 @@ const limits = z
       'Connections open at one time. Left at its default, it is lowered to what the limit on open files allows.',
     ),
     max_inflight: setting(
-      z.int().min(1).max(65_535).prefault(64),
+      z.int().min(1).max(65_535).prefault(1024),
       'QoS 1 and 2 messages sent to one client and not yet acknowledged by it.',
     ),
     max_queued_messages: setting(
-      z.int().min(1).max(100_000_000).prefault(100_000),
-      'Messages waiting for one session that is offline or slow.',
+      z.int().min(1).max(100_000_000).prefault(1000),
+      'Messages waiting in memory for one client without a durable session that reads too slowly; more are dropped and counted. Durable sessions wait in storage.',
+    ),
+    max_subscriptions: setting(z.int().min(1).max(1_000_000).prefault(1000), 'Subscriptions of one session.'),
+    max_topic_levels: setting(z.int().min(1).max(65_536).prefault(128), 'Levels of a topic name or filter.'),
+    max_retained_messages: setting(
+      z.int().min(0).max(1_000_000_000).prefault(1_000_000),
+      'Retained messages; a new one beyond it is refused.',
+    ),
+    max_retained_bytes: setting(
+      z.int().min(0).prefault(GiB),
+      'Topics and payloads of all retained messages, in bytes.',
+    ),
+    connect_timeout_ms: setting(
+      z.int().min(100).max(HOUR_MS).prefault(10_000),
+      'Milliseconds a new connection has until its CONNECT is complete.',
     ),
     session_expiry_max_seconds: setting(
       z
@@ -313,6 +336,13 @@ function* contradictions(config: Settings): Iterable<Contradiction> {
     yield {
       path: ['meta', 'election_ms'],
       message: `must be at least four times meta.heartbeat_ms (${meta.heartbeat_ms}), so that one lost heartbeat starts no election`,
+    };
+  }
+  const { auth } = config.mqtt;
+  if (config.roles.includes('broker') && auth.anonymous === 'nowhere' && Object.keys(auth.users).length === 0) {
+    yield {
+      path: ['mqtt', 'auth', 'anonymous'],
+      message: 'is "nowhere" and mqtt.auth.users names nobody, so that no client could connect: add a user',
     };
   }
   const hasMeta = config.roles.includes('meta');
