@@ -28,7 +28,7 @@ const IDENTITY_FILE = 'identity.json';
 const IDENTITY_BYTES_MAX = 64 * 1024;
 
 /** What a directory may hold before it is ours: the lock, a torn first write, what file systems and mounts leave. */
-const HARMLESS = /^(LOCK(\..*)?|identity\.json\.tmp|lost\+found|\..*)$/;
+const HARMLESS = /^(LOCK(-.*)?|identity\.json\.tmp|lost\+found|\..*)$/;
 
 const identitySchema = z.object({
   format: z.int().min(1),

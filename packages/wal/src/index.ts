@@ -1,3 +1,4 @@
+export { directoryHolder } from './disk/directory-lock.js';
 export type { Disk, DiskFile, DiskLock } from './disk/disk.js';
 export { nodeDisk } from './disk/node-disk.js';
 export { isDiskFull, WAL_ERRORS, WalError, type WalErrorCode } from './errors.js';

@@ -76,6 +76,16 @@ export async function contendForDirectory(directory: string): Promise<DiskLock> 
   return { release: () => fs.promises.rm(own, { force: true }) };
 }
 
+/** The pid of the live process that holds the directory; undefined when nobody does, or it does not exist. */
+export async function directoryHolder(directory: string): Promise<number | undefined> {
+  const names = fs.existsSync(directory) ? await fs.promises.readdir(directory) : [];
+  for (const name of names) {
+    const holder = parseHolder(name);
+    if (holder && (await lives(holder))) return holder.pid;
+  }
+  return undefined;
+}
+
 function parseHolder(name: string): Holder | undefined {
   const [, pid = '', start = '', boot = ''] = NAME.exec(name) ?? [];
   return pid === '' ? undefined : { pid: Number(pid), start, boot };

@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { contendForDirectory } from './directory-lock.js';
+import { contendForDirectory, directoryHolder } from './directory-lock.js';
 import { nodeDisk, writeFully } from './node-disk.js';
 
 const disk = nodeDisk();
@@ -97,12 +97,15 @@ describe('the lock of a directory', () => {
   }
 
   it('is taken once, also within one process, and again after it was released', async () => {
+    expect(await directoryHolder(directory)).toBeUndefined();
     const lock = await disk.lock(directory);
+    expect(await directoryHolder(directory)).toBe(process.pid);
     await expect(disk.lock(directory)).rejects.toMatchObject({
       code: 'DIRECTORY_IN_USE',
       message: expect.stringContaining(`this process ${process.pid}`),
     });
     await lock.release();
+    expect(await directoryHolder(directory)).toBeUndefined();
     await lock.release();
     const again = await disk.lock(directory);
     await lock.release(); // of the first life: must not free the second
