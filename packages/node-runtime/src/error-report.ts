@@ -15,18 +15,34 @@ export interface ErrorReport {
 }
 
 export function reportError(thrown: unknown, options: { readonly debug: boolean }): ErrorReport {
-  const error = recognize(thrown);
+  const { first, later } = unsuppress(thrown);
+  const error = recognize(first);
   const lines: string[] = [errorMessage(error) || String(error)];
   for (const cause of causesOf(error)) {
     const text = errorMessage(cause).split('\n')[0] ?? '';
     if (text !== '' && !lines.some((line) => line.includes(text))) lines.push(`  because: ${text}`);
   }
+  for (const failure of later) lines.push(`  and then: ${errorMessage(failure)}`);
   const exitCode = exitCodeOf(error);
   if (exitCode === EXIT_CODES.internal) {
     lines.push('  This is a fault of the program. Please report it with the output of a run with ROBUSTMQ_DEBUG=1.');
   }
   if (options.debug) lines.push(...stacksOf(error));
   return { exitCode, lines };
+}
+
+/**
+ * `await using` wraps a failure in a SuppressedError when closing fails on top of it. What failed first is what
+ * the operator asks about, and what decides the exit code.
+ */
+function unsuppress(thrown: unknown): { readonly first: unknown; readonly later: readonly unknown[] } {
+  const later: unknown[] = [];
+  let first = thrown;
+  while (later.length < CAUSES_MAX && first instanceof Error && 'suppressed' in first) {
+    if ('error' in first) later.unshift(first.error);
+    first = first.suppressed;
+  }
+  return { first, later };
 }
 
 /** A start failure ends the process with the code of what made it fail. */

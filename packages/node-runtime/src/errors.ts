@@ -77,6 +77,16 @@ export const RUNTIME_ERRORS = {
     exitCode: EXIT_CODES.unavailable,
     when: 'a start step did not finish within its deadline (an unreachable meta peer, a slow disk)',
   },
+  NO_ANSWER: {
+    next: 'later',
+    exitCode: EXIT_CODES.unavailable,
+    when: 'nothing answers at http.bind when a running server is asked for its status',
+  },
+  STOP_DEADLINE: {
+    next: 'later',
+    exitCode: EXIT_CODES.runtime,
+    when: 'a server that was asked to stop is still there after its deadline',
+  },
   INTERRUPTED: {
     next: 'never',
     exitCode: EXIT_CODES.interrupted,

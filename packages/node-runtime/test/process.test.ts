@@ -120,6 +120,19 @@ describe('runMain', () => {
     expect(host.errors).toEqual([`${lines.join('\n')}\n`]);
   });
 
+  it('a failure to close on top of another failure does not hide it', async () => {
+    const suppressed = Object.assign(new TypeError('suppressed'), {
+      suppressed: portInUse(),
+      error: new RuntimeError('CLOSE_FAILED', 'not everything closed cleanly'),
+    });
+    const { host, ended } = run(() => Promise.reject(suppressed));
+    await ended;
+    expect(host.exits).toEqual([69]);
+    expect(host.errors[0]).toBe(
+      'robust-server: cannot listen on 127.0.0.1:1: the port is in use. Stop it\n  and then: not everything closed cleanly\n',
+    );
+  });
+
   it('explains a missing native part, wherever it comes up', async () => {
     const dlopen = Object.assign(new TypeError('invalid ELF header'), { code: 'ERR_DLOPEN_FAILED' });
     const { host, ended } = run(() =>
