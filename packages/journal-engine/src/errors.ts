@@ -23,6 +23,6 @@ export type JournalErrorCode = keyof typeof JOURNAL_ERRORS;
 /** Errors of the engine itself. What users of ShardStorage see is StorageError, with one of these as its cause. */
 export class JournalError extends CodedError<JournalErrorCode> {
   constructor(code: JournalErrorCode, message: string, options?: CodedErrorOptions) {
-    super(code, JOURNAL_ERRORS[code], message, options);
+    super({ code, kind: JOURNAL_ERRORS[code] }, message, options);
   }
 }

@@ -44,6 +44,6 @@ export class MetaError extends CodedError<MetaErrorCode> {
   constructor(code: MetaErrorCode, message: string, options: MetaErrorOptions = {}) {
     const { next, ...rest } = options;
     const kind = META_ERRORS[code];
-    super(code, next === undefined ? kind : { ...kind, next }, message, rest);
+    super({ code, kind: next === undefined ? kind : { ...kind, next } }, message, rest);
   }
 }

@@ -115,7 +115,7 @@ export class MqttError extends CodedError<MqttErrorCode> {
 
   constructor(code: MqttErrorCode, message: string, options: MqttErrorOptions = {}) {
     const { clause } = options;
-    super(code, MQTT_ERRORS[code], clause === undefined ? message : `${message} [${clause}]`, options);
+    super({ code, kind: MQTT_ERRORS[code] }, clause === undefined ? message : `${message} [${clause}]`, options);
     this.reasonCode = options.reasonCode ?? MQTT_ERRORS[code].reasonCode;
     this.clause = clause;
   }

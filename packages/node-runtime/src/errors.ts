@@ -107,6 +107,6 @@ export type RuntimeErrorCode = keyof typeof RUNTIME_ERRORS;
  */
 export class RuntimeError extends CodedError<RuntimeErrorCode> {
   constructor(code: RuntimeErrorCode, message: string, options?: CodedErrorOptions) {
-    super(code, RUNTIME_ERRORS[code], message, options);
+    super({ code, kind: RUNTIME_ERRORS[code] }, message, options);
   }
 }

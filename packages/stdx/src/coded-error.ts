@@ -24,6 +24,12 @@ export interface CodedErrorOptions {
   readonly cause?: unknown;
 }
 
+/** An entry of the package's catalogue. */
+export interface ErrorIdentity<Code extends string> {
+  readonly code: Code;
+  readonly kind: ErrorKind;
+}
+
 /**
  * An operating error with a stable code. `message` says what happened and why; `next` says what to do.
  * Subclassed once per package with that package's catalogue.
@@ -32,7 +38,8 @@ export abstract class CodedError<Code extends string = string> extends Error {
   readonly code: Code;
   readonly next: NextStep;
 
-  protected constructor(code: Code, kind: ErrorKind, message: string, options: CodedErrorOptions = {}) {
+  protected constructor(identity: ErrorIdentity<Code>, message: string, options: CodedErrorOptions = {}) {
+    const { code, kind } = identity;
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.next = kind.next;

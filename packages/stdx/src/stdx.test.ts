@@ -137,7 +137,7 @@ describe('ByteWriter and ByteReader', () => {
 describe('CodedError', () => {
   class KitchenError extends CodedError<'BURNT'> {
     constructor(message: string, cause: unknown) {
-      super('BURNT', { next: 'later', when: 'the oven was too hot' }, message, { cause });
+      super({ code: 'BURNT', kind: { next: 'later', when: 'the oven was too hot' } }, message, { cause });
     }
   }
 

@@ -21,6 +21,6 @@ export type StorageErrorCode = keyof typeof STORAGE_ERRORS;
 /** The one error class of this contract; drivers throw nothing else. */
 export class StorageError extends CodedError<StorageErrorCode> {
   constructor(code: StorageErrorCode, message: string, options?: CodedErrorOptions) {
-    super(code, STORAGE_ERRORS[code], message, options);
+    super({ code, kind: STORAGE_ERRORS[code] }, message, options);
   }
 }

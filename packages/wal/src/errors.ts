@@ -26,7 +26,7 @@ export type WalErrorCode = keyof typeof WAL_ERRORS;
 /** The one error class of this package. */
 export class WalError extends CodedError<WalErrorCode> {
   constructor(code: WalErrorCode, message: string, options?: CodedErrorOptions) {
-    super(code, WAL_ERRORS[code], message, options);
+    super({ code, kind: WAL_ERRORS[code] }, message, options);
   }
 }
 
