@@ -58,7 +58,7 @@ describe('a crash at any moment', () => {
           await log.open();
         }
       }
-    });
+    }, 60_000);
   }
 
   it('keeps its promises over random lives', async () => {

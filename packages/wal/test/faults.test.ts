@@ -77,7 +77,7 @@ describe('damage', () => {
       for (const { sequence, payload } of frames)
         expect(payload.equals(Buffer.alloc(488, sequence < 12 ? `${sequence} ` : 'last'))).toBe(true);
     }
-  });
+  }, 60_000);
 
   it('refuses a damaged, a missing and a foreign checkpoint, and a missing file', async () => {
     const { wal } = await open();
@@ -191,7 +191,7 @@ describe('a disk that refuses', () => {
       await log.open();
       await log.close();
     }
-  });
+  }, 60_000);
 
   it('fails when the write that did not fit cannot be cut off', async () => {
     const { wal } = await open();

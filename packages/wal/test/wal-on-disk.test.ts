@@ -54,7 +54,7 @@ describe('a log in a real directory', () => {
     expect(frames.map(({ payload }) => payload.length)).toEqual([6, large.length, 5]);
     expect(frames[1]?.payload.equals(large)).toBe(true);
     await again.close();
-  });
+  }, 60_000);
 
   it('rolls, checkpoints and uses files again', async () => {
     const { wal } = await open({ fileBytes: 4096, growBytes: 512, groupBytesMax: 1024 });
