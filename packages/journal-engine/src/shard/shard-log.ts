@@ -151,13 +151,12 @@ export class ShardLog {
   /** Makes one batch of what was gathered and hands it to the WAL. */
   seal(producer?: Producer): void {
     if (this.#gathered.length === 0) return;
-    this.#rollIfFull();
+    this.#beginBatch();
     const appends = this.#gathered;
     const [bytes, records] = [this.#gatheredBytes, this.#gatheredRecords];
     this.#gathered = [];
     this.#gatheredBytes = 0;
     this.#gatheredRecords = 0;
-    if (this.#nextPosition === 0) this.#writeOpening();
     const buffer = encodeBody(appends, bytes + producerBytes(producer), producer);
     const baseOffset = (appends[0] as PendingAppend).firstOffset; // checked above
     const place = { baseOffset, recordCount: records, offsetSpan: records, hasProducer: producer !== undefined };
@@ -220,6 +219,7 @@ export class ShardLog {
   #appendOnce(records: readonly AppendRecord[], producer: Producer, bytes: number): Promise<AppendResult> {
     assertProducer(producer);
     this.seal();
+    this.#beginBatch(); // before admit(): an opening holds the producers of the batches before it, not of this one
     const admission = this.producers.admit(producer, records.length, this.#nextOffset);
     if (admission.kind === 'repeated') return this.#repeat(admission.firstOffset, records.length);
     const accepted = this.#accept(records, bytes);
@@ -246,6 +246,12 @@ export class ShardLog {
     return new Promise((resolve, reject) => {
       this.#repeated.push({ lastOffset: result.lastOffset, result, resolve, reject });
     });
+  }
+
+  /** The place of the next batch: behind the last one, or behind the opening of the next segment. */
+  #beginBatch(): void {
+    this.#rollIfFull();
+    if (this.#nextPosition === 0) this.#writeOpening();
   }
 
   #rollIfFull(): void {
