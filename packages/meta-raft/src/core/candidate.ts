@@ -6,7 +6,7 @@ import { becomeLeader } from './leader.js';
 import { isVoter } from './membership.js';
 import { quorumVote } from './quorum/joint.js';
 import type { Candidate, PreCandidate, RaftState } from './raft-state.js';
-import type { VoteRequest, VoteResponse } from './types.js';
+import type { LogPosition, VoteRequest, VoteResponse } from './types.js';
 
 /** A learner, a removed node, or one that waits for a snapshot could not lead if it won. */
 export function mayCampaign(state: RaftState): boolean {
@@ -42,6 +42,11 @@ export function takeOwnVote(state: RaftState, candidate: Candidate): void {
 }
 
 export function takeVoteResponse(state: RaftState, role: PreCandidate | Candidate, response: VoteResponse): void {
+  if (learnCommit(state, response.committed) && !mayCampaign(state)) {
+    // A change of the membership turned out to be committed: the votes were asked of the wrong voters.
+    becomeFollower(state, state.term, undefined);
+    return;
+  }
   const expected = role.kind === 'candidate' ? 'vote-response' : 'pre-vote-response';
   if (response.type !== expected || role.votes.has(response.from)) return;
   // A pre-vote is granted for the term campaigned in; one for an earlier round's term says nothing about this one.
@@ -49,6 +54,14 @@ export function takeVoteResponse(state: RaftState, role: PreCandidate | Candidat
   if (granted && role.kind === 'pre-candidate' && response.term !== state.term + 1) return;
   role.votes.set(response.from, granted);
   count(state, role);
+}
+
+/** True when it was news. Where the logs agree at a committed position, it is committed here too. */
+function learnCommit(state: RaftState, committed: LogPosition): boolean {
+  const { log } = state;
+  if (committed.index <= log.commitIndex || !log.holds(committed)) return false;
+  log.commitTo(committed.index);
+  return true;
 }
 
 function count(state: RaftState, role: PreCandidate | Candidate): void {
@@ -103,6 +116,7 @@ export function answerVote(state: RaftState, request: VoteRequest, verdict: Vote
     to: request.from,
     term: verdict === 'granted' ? request.term : state.term,
     verdict,
+    committed: state.log.committed,
   });
 }
 

@@ -85,6 +85,10 @@ export class RaftLog {
     return this.#commit;
   }
 
+  get committed(): LogPosition {
+    return { index: this.#commit, term: this.termAt(this.#commit) ?? this.#base.term };
+  }
+
   get appliedIndex(): LogIndex {
     return this.#applied;
   }

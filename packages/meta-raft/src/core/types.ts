@@ -99,6 +99,12 @@ export interface VoteRequest extends MessageHeader {
 export interface VoteResponse extends MessageHeader {
   readonly type: 'vote-response' | 'pre-vote-response';
   readonly verdict: 'granted' | 'rejected';
+  /**
+   * How far the responder knows the log to be committed. A candidate that has to win in an outdated configuration, because it
+   * never heard that the next one is committed, learns it here; the only node that could lead otherwise may be one
+   * that was removed, and refuses its vote.
+   */
+  readonly committed: LogPosition;
 }
 
 export interface AppendRequest extends MessageHeader {
