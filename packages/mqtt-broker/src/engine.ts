@@ -1,0 +1,307 @@
+// The session engine: what MQTT means, over storage and meta, without a socket.
+//
+// Start: message shards, retained messages, sessions; then clients. Close is the reverse.
+
+import type { MetaClient } from '@robustmq/meta-raft/client';
+import type { Clock } from '@robustmq/stdx/clock';
+import { type Logger, nullLogger } from '@robustmq/stdx/logger';
+import { createPrng } from '@robustmq/stdx/prng';
+import type { Offset, ShardId, ShardStorage } from '@robustmq/storage-adapter';
+import { DeliveryStats } from './deliver/delivery-stats.js';
+import { Dispatcher } from './deliver/dispatcher.js';
+import { DurableDelivery } from './deliver/durable-delivery.js';
+import { MessageReader } from './deliver/message-reader.js';
+import { ShareDispatcher } from './deliver/share-dispatcher.js';
+import { TransientDelivery } from './deliver/transient-delivery.js';
+import { type EngineOptions, type ResolvedEngineOptions, resolveEngineOptions } from './engine-options.js';
+import { MessageLog } from './publish/message-log.js';
+import type { Publication } from './publish/publication.js';
+import { PublishPath } from './publish/publish-path.js';
+import { PublisherBrake } from './publish/publisher-brake.js';
+import { RetainedFeed } from './retained/retained-feed.js';
+import { RetainedStore } from './retained/retained-store.js';
+import { SubscriptionIndex } from './route/subscription-index.js';
+import { CursorKeeper } from './session/cursor-keeper.js';
+import { RecordWriter } from './session/record-writer.js';
+import { Session } from './session/session.js';
+import { SessionLink, type SessionLinkDeps } from './session/session-link.js';
+import type { EngineStats, SessionEngine, WillPolicy } from './session/session-port.js';
+import { SessionRegistry } from './session/session-registry.js';
+import { NO_REVISION, SessionStore, type StoredSession } from './session/session-store.js';
+import { SubscriptionDesk } from './session/subscription-desk.js';
+import { createShareStrategy } from './share/share-strategy.js';
+import { WillDesk } from './will/will-desk.js';
+
+export interface EngineDeps {
+  readonly storage: ShardStorage;
+  readonly meta: MetaClient;
+  readonly clock: Clock;
+  readonly logger?: Logger;
+  /** Everybody may by default: the connection has asked at CONNECT. */
+  readonly willPolicy?: WillPolicy;
+  /** Seeds the random share strategies. */
+  readonly seed?: string;
+}
+
+interface OpenShards {
+  readonly ids: readonly ShardId[];
+  readonly ends: readonly Offset[];
+  readonly starts: readonly Offset[];
+}
+
+/** Opens what is stored and resolves when clients may come. Errors: StorageError, MetaError, MqttError INVALID_OPTION. */
+export async function createEngine(options: EngineOptions, deps: EngineDeps): Promise<SessionEngine> {
+  const resolved = resolveEngineOptions(options);
+  const logger = deps.logger ?? nullLogger;
+  const shards = await openShards(deps.storage, resolved);
+  const retained = await RetainedStore.open({ ...deps, logger, options: resolved });
+  const engine = new Engine(resolved, { ...deps, logger, shards, retained });
+  await engine.restore();
+  return engine;
+}
+
+async function openShards(storage: ShardStorage, options: ResolvedEngineOptions): Promise<OpenShards> {
+  const ids: ShardId[] = [];
+  const ends: Offset[] = [];
+  const starts: Offset[] = [];
+  for (let n = 0; n < options.messageShards; n++) {
+    const name = `mqtt/${options.tenant}/messages/${n}`;
+    const config = { cleanup: 'delete', retentionMs: options.messageRetentionMs } as const;
+    const id = await storage.createShard(name, config);
+    const { end, logStart } = await storage.describeShard(id);
+    ids.push(id);
+    ends.push(end);
+    starts.push(logStart);
+  }
+  return { ids, ends, starts };
+}
+
+class Engine implements SessionEngine {
+  readonly #options: ResolvedEngineOptions;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #delivery = new DeliveryStats();
+  readonly #index: SubscriptionIndex<Session>;
+  readonly #dispatcher: Dispatcher;
+  readonly #publishPath: PublishPath;
+  readonly #brake: PublisherBrake;
+  readonly #log: MessageLog<Publication>;
+  readonly #reader: MessageReader;
+  readonly #retained: RetainedStore;
+  readonly #feed: RetainedFeed;
+  readonly #store: SessionStore;
+  readonly #desk: SubscriptionDesk;
+  readonly #registry: SessionRegistry;
+  readonly #cursors: CursorKeeper;
+  readonly #linkDeps: SessionLinkDeps;
+
+  constructor(
+    options: ResolvedEngineOptions,
+    deps: EngineDeps & { readonly logger: Logger; readonly shards: OpenShards; readonly retained: RetainedStore },
+  ) {
+    const { storage, meta, clock, logger, shards, retained } = deps;
+    this.#options = options;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#retained = retained;
+    const prng = createPrng(deps.seed ?? 'share');
+    this.#index = new SubscriptionIndex<Session>({
+      strategyFor: (group, filter) => createShareStrategy(options.shareStrategy, prng.fork(`${group}/${filter}`)),
+    });
+    const shares = new ShareDispatcher(this.#delivery);
+    this.#dispatcher = new Dispatcher({
+      index: this.#index,
+      shares,
+      stats: this.#delivery,
+      shards: options.messageShards,
+    });
+    this.#brake = new PublisherBrake(options.appendingBytesMax, () => this.#log.bytesUnderWay);
+    this.#publishPath = new PublishPath({
+      options,
+      clock,
+      logger,
+      dispatcher: this.#dispatcher,
+      retained,
+      brake: this.#brake,
+    });
+    const path = this.#publishPath;
+    this.#log = new MessageLog<Publication>(
+      {
+        storage,
+        clock,
+        handler: {
+          onStored: (publication, shard, offset) => path.onStored(publication, shard, offset),
+          onFollowed: (publication) => path.onFollowed(publication),
+          onFailed: (publication, error) => path.onFailed(publication, error),
+          onGap: (shard, from) => this.#onGap(shard, from),
+        },
+      },
+      shards.ids.map((id, n) => ({ id, end: shards.ends[n] as Offset })), // one per shard
+    );
+    path.writeTo(this.#log);
+    this.#reader = new MessageReader({ storage, clock, logger }, shards.ids);
+    this.#feed = new RetainedFeed({ retained, stats: this.#delivery, clock, options });
+    this.#store = new SessionStore(meta, options.tenant);
+    this.#desk = new SubscriptionDesk({
+      options,
+      logger,
+      index: this.#index,
+      retained,
+      feed: this.#feed,
+      sinceFor: (session) => this.#sinceFor(session),
+      onGroupChange: () => {},
+    });
+    this.#cursors = new CursorKeeper({
+      storage,
+      clock,
+      logger,
+      options,
+      shards,
+      endOf: (shard) => this.#log.endOf(shard),
+    });
+    this.#linkDeps = {
+      options,
+      publishPath: path,
+      desk: this.#desk,
+      releaseIncoming: (session, packetId, then) => {
+        session.incoming.take(packetId);
+        then();
+      },
+      onStart: (session) => this.#feed.resume(session),
+      onDetach: (link, reason) => this.#registry.detach(link, reason),
+    };
+    const policy = deps.willPolicy ?? (() => 'allow' as const);
+    this.#registry = new SessionRegistry({
+      clock,
+      logger,
+      wills: new WillDesk({ clock, logger, tenant: options.tenant, publishPath: path, policy }),
+      createSession: (clientId, lifetime) => this.#createSession(clientId, { lifetime, revision: NO_REVISION }),
+      restoreSession: (stored) => this.#restoreSession(stored),
+      createLink: (session, connection) => new SessionLink(session, connection, this.#linkDeps),
+      onAttached: (session) => {
+        if (session.subscriptions.size > 0) this.#dispatcher.connected();
+      },
+      onDetached: async (session, port) => {
+        this.#brake.forget(port);
+        await this.#cursors.commit(session);
+      },
+      onEnded: async (session, port) => {
+        if (port !== undefined) this.#brake.forget(port);
+        this.#desk.withdrawAll(session);
+        this.#feed.forget(session);
+        await session.writer.remove();
+        await this.#cursors.forget(session);
+      },
+    });
+  }
+
+  get stats(): EngineStats {
+    const { delivered, droppedCongested, droppedQueueFull, droppedTooLarge, droppedExpired } = this.#delivery;
+    return {
+      sessions: this.#registry.size,
+      sessionsOnline: this.#registry.online,
+      subscriptions: this.#index.size,
+      retainedMessages: this.#retained.size,
+      retainedBytes: this.#retained.bytes,
+      messagesReceived: this.#publishPath.received,
+      messagesDelivered: delivered,
+      messagesStored: this.#publishPath.stored,
+      messagesDropped: {
+        congested: droppedCongested,
+        queueFull: droppedQueueFull,
+        tooLarge: droppedTooLarge,
+        expired: droppedExpired,
+      },
+    };
+  }
+
+  attach: SessionEngine['attach'] = (request) => this.#registry.attach(request);
+
+  publish: SessionEngine['publish'] = (message) => this.#publishPath.publishLocal(message);
+
+  subscribe: SessionEngine['subscribe'] = (topicFilter, listener) => this.#dispatcher.listen(topicFilter, listener);
+
+  async restore(): Promise<void> {
+    for await (const stored of this.#store.load()) await this.#registry.restore(stored);
+    this.#cursors.start(() => this.#registry.values());
+  }
+
+  async close(): Promise<void> {
+    await this.#registry.close();
+    await this.#cursors.close();
+  }
+
+  #createSession(
+    clientId: string,
+    {
+      lifetime,
+      revision,
+      positions,
+    }: {
+      readonly lifetime: Session['lifetime'];
+      readonly revision: number;
+      readonly positions?: readonly number[];
+    },
+  ): Session {
+    return new Session({
+      clientId,
+      lifetime,
+      writer: (session) => new RecordWriter(this.#store, { clientId, revision, current: () => session.record() }),
+      delivery: (session) =>
+        lifetime === 'transient'
+          ? new TransientDelivery({
+              options: this.#options,
+              stats: this.#delivery,
+              clock: this.#clock,
+              onRoom: () => this.#feed.resume(session),
+            })
+          : this.#durableDelivery(session, positions ?? this.#ends()),
+    });
+  }
+
+  #durableDelivery(session: Session, positions: readonly number[]): DurableDelivery {
+    return new DurableDelivery(
+      {
+        options: this.#options,
+        stats: this.#delivery,
+        clock: this.#clock,
+        logger: this.#logger,
+        reader: this.#reader,
+        outboundLog: { sent: (_i, _a, then) => then(), received: (_i, _a, then) => then(), completed: () => {} },
+        endOf: (shard) => this.#log.endOf(shard),
+        grantFor: (message, at) => session.grantFor(message, at),
+        onRoom: () => this.#feed.resume(session),
+        onProgress: () => this.#cursors.moved(session),
+      },
+      { positions },
+    );
+  }
+
+  async #restoreSession({ clientId, record, revision }: StoredSession): Promise<Session> {
+    const lifetime = record.expirySeconds > 0 ? 'durable' : 'transient';
+    const positions = lifetime === 'durable' ? await this.#cursors.committed(clientId) : undefined;
+    const session = this.#createSession(clientId, { lifetime, revision, ...(positions ? { positions } : {}) });
+    this.#desk.restore(session, record.subscriptions);
+    return session;
+  }
+
+  #ends(): number[] {
+    return Array.from({ length: this.#options.messageShards }, (_, shard) => this.#log.endOf(shard));
+  }
+
+  /** A new subscription gets nothing that was published before it, also where the session has not read to the end. */
+  #sinceFor(session: Session): ReadonlyMap<number, number> {
+    const since = new Map<number, number>();
+    if (!(session.delivery instanceof DurableDelivery)) return since;
+    for (let shard = 0; shard < this.#options.messageShards; shard++) {
+      const end = this.#log.endOf(shard);
+      if (session.delivery.cursor(shard) < end) since.set(shard, end);
+    }
+    return since;
+  }
+
+  #onGap(shard: number, from: number): void {
+    for (const { delivery } of this.#registry.values())
+      if (delivery instanceof DurableDelivery) delivery.onGap(shard, from);
+  }
+}

@@ -1,0 +1,147 @@
+// Retained messages on their way to new subscriptions.
+//
+// A wildcard may match a hundred thousand: they go in pages, one per turn, and only as fast as the client's
+// window and socket take them.
+//
+//   F1. A page that waited is checked again before it is sent: a message that was replaced meanwhile has
+//       already reached the subscriber as a live one, and must not follow it as an older state.
+
+import type { Clock } from '@robustmq/stdx/clock';
+import type { StoredMessage } from '../codec/stored-message.js';
+import type { DeliveryStats } from '../deliver/delivery-stats.js';
+import { lowerQoS } from '../deliver/lower-qos.js';
+import { OutgoingMessage } from '../deliver/outgoing-message.js';
+import type { Grant } from '../deliver/session-delivery.js';
+import type { ResolvedEngineOptions } from '../engine-options.js';
+import type { Session } from '../session/session.js';
+import type { SubscriptionRecord } from '../session/session-record.js';
+import type { RetainedStore } from './retained-store.js';
+import type { RetainedMatch } from './retained-trie.js';
+
+/** Nodes of the trie visited in one turn, matching or not: about a millisecond. */
+const VISITS_PER_TURN = 8192;
+
+interface Feed {
+  readonly match: RetainedMatch<StoredMessage>;
+  readonly grant: Grant;
+  /** What was found and not sent yet; `at` is the next. */
+  page: readonly StoredMessage[];
+  at: number;
+  rest: 'more' | 'done';
+}
+
+export interface RetainedFeedDeps {
+  readonly retained: RetainedStore;
+  readonly stats: DeliveryStats;
+  readonly clock: Clock;
+  readonly options: ResolvedEngineOptions;
+}
+
+export class RetainedFeed {
+  readonly #deps: RetainedFeedDeps;
+  readonly #feeds = new Map<Session, Feed[]>();
+  /** Sessions whose next page is due in the next turn. */
+  #due = new Set<Session>();
+
+  constructor(deps: RetainedFeedDeps) {
+    this.#deps = deps;
+  }
+
+  /** Sends what is retained under the filter; SUBACK is in the outbox. */
+  begin(session: Session, subscription: SubscriptionRecord): void {
+    const { identifier, qos, topicFilter } = subscription;
+    const feed: Feed = {
+      match: this.#deps.retained.match(topicFilter),
+      // RETAIN is set on what is sent because of a subscription. [MQTT-3.3.1-8]
+      grant: {
+        qos,
+        retainAsPublished: true,
+        subscriptionIdentifiers: identifier === undefined ? undefined : [identifier],
+      },
+      page: [],
+      at: 0,
+      rest: 'more',
+    };
+    const feeds = this.#feeds.get(session);
+    if (feeds) feeds.push(feed);
+    else this.#feeds.set(session, [feed]);
+    this.resume(session);
+  }
+
+  /** There is room again, or a connection. */
+  resume(session: Session): void {
+    if (this.#feeds.size === 0 || !this.#feeds.has(session) || this.#due.has(session)) return;
+    this.#due.add(session);
+    if (this.#due.size === 1) this.#deps.clock.setImmediate(() => this.#turn());
+  }
+
+  forget(session: Session): void {
+    this.#feeds.delete(session);
+    this.#due.delete(session);
+  }
+
+  #turn(): void {
+    const due = this.#due;
+    this.#due = new Set();
+    let left = this.#deps.options.retainedPageMessages;
+    for (const session of due) {
+      if (left <= 0)
+        this.resume(session); // the turn's share is used up
+      else left -= this.#feed(session, left);
+    }
+  }
+
+  /** Returns how many were sent; asks for another turn when more could be. */
+  #feed(session: Session, most: number): number {
+    const feeds = this.#feeds.get(session);
+    const feed = feeds?.[0];
+    if (feeds === undefined || feed === undefined) return 0;
+    if (feed.at === feed.page.length && feed.rest === 'more') {
+      const { values, state } = feed.match.next({ valuesMax: most, visitsMax: VISITS_PER_TURN });
+      feed.page = values;
+      feed.at = 0;
+      feed.rest = state;
+    }
+    const sent = this.#sendPage(session, feed);
+    if (sent === 'blocked') return 1; // resume() is called when there is room
+    if (feed.rest === 'done') {
+      feeds.shift();
+      if (feeds.length === 0) this.#feeds.delete(session);
+    }
+    this.resume(session);
+    return sent;
+  }
+
+  #sendPage(session: Session, feed: Feed): number | 'blocked' {
+    const nowMs = this.#deps.clock.wallTime();
+    const from = feed.at;
+    for (; feed.at < feed.page.length; feed.at++) {
+      const stored = feed.page[feed.at] as StoredMessage; // within the page
+      if (!this.#deps.retained.isCurrent(stored)) continue; // F1
+      if (stored.expiresAtMs !== undefined && stored.expiresAtMs <= nowMs) continue;
+      const qos = lowerQoS(stored.qos, feed.grant.qos);
+      const message = new OutgoingMessage(stored, nowMs, 'own');
+      if (qos === 0) {
+        if (this.#sendQoS0(session, message, feed.grant) === 'blocked') return 'blocked';
+      } else {
+        if (session.delivery.room === 0) return 'blocked';
+        session.delivery.deliver(message, feed.grant, qos);
+      }
+    }
+    return feed.at - from;
+  }
+
+  #sendQoS0(session: Session, message: OutgoingMessage, grant: Grant): 'sent' | 'blocked' {
+    const port = session.link?.port;
+    if (port === undefined || port.congested) return 'blocked';
+    const { version } = port;
+    const identifiers = version === 5 ? grant.subscriptionIdentifiers : undefined;
+    const frame = message.frame({ version, qos: 0, retain: true, identifiers });
+    if (frame.bytes > port.maximumPacketSize) this.#deps.stats.droppedTooLarge++;
+    else {
+      port.outbox.writeFrame(frame, 0);
+      this.#deps.stats.delivered++;
+    }
+    return 'sent';
+  }
+}

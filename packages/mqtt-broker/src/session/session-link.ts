@@ -1,0 +1,144 @@
+// One connection of a session: where its packets come in and its answers go out.
+//
+//   K1. After retire() the link is dead: what the old connection still brings has no effect, so that a client
+//       that was taken over cannot touch the session of the one that took over. [MQTT-3.1.4-3]
+
+import { ackFirstByte, encodeAck, type WireProfile } from '../codec/encode.js';
+import { PacketType, type PublishPacket, type SubscribePacket, type UnsubscribePacket } from '../codec/packets.js';
+import { ReasonCode } from '../codec/reason-codes.js';
+import type { DeliveryLink } from '../deliver/session-delivery.js';
+import type { ResolvedEngineOptions } from '../engine-options.js';
+import { AckQueue } from '../publish/ack-queue.js';
+import type { PublishPath } from '../publish/publish-path.js';
+import type { Session } from './session.js';
+import type { AttachedSession, DetachReason, SessionPort } from './session-port.js';
+import type { SubscriptionDesk } from './subscription-desk.js';
+
+export interface SessionLinkDeps {
+  readonly options: ResolvedEngineOptions;
+  readonly publishPath: PublishPath;
+  readonly desk: SubscriptionDesk;
+  /** PUBREL is kept (for a durable session), then `then` runs. */
+  readonly releaseIncoming: (session: Session, packetId: number, then: () => void) => void;
+  readonly onStart: (session: Session) => void;
+  readonly onDetach: (link: SessionLink, reason: DetachReason) => Promise<void>;
+}
+
+const PUBCOMP_FIRST_BYTE = ackFirstByte(PacketType.pubcomp);
+
+export class SessionLink implements AttachedSession, DeliveryLink {
+  readonly session: Session;
+  readonly port: SessionPort;
+  readonly profile: WireProfile;
+  readonly acks: AckQueue;
+  readonly #deps: SessionLinkDeps;
+  #state: 'attached' | 'started' | 'retired' = 'attached';
+
+  constructor(
+    session: Session,
+    connection: { readonly port: SessionPort; readonly profile: WireProfile },
+    deps: SessionLinkDeps,
+  ) {
+    this.session = session;
+    this.port = connection.port;
+    this.profile = connection.profile;
+    this.#deps = deps;
+    this.acks = new AckQueue(this);
+  }
+
+  start(): void {
+    if (this.#state !== 'attached') return; // K1
+    this.#state = 'started';
+    this.#adoptIncoming();
+    this.session.delivery.start();
+    this.#deps.onStart(this.session);
+  }
+
+  onPublish(packet: PublishPacket, refusal?: ReasonCode): void {
+    if (this.#state === 'retired') return; // K1
+    if (packet.qos === 0) {
+      if (refusal === undefined) this.#deps.publishPath.receive(this, packet);
+    } else if (packet.qos === 1) {
+      if (refusal === undefined) this.#deps.publishPath.receive(this, packet);
+      else this.acks.answer(packet.packetId, 1, refusal);
+    } else this.#onPublishQoS2(packet, refusal);
+  }
+
+  onPuback(packetId: number, reason: ReasonCode): void {
+    if (this.#state === 'started') this.session.delivery.onPuback(packetId, reason);
+  }
+
+  onPubrec(packetId: number, reason: ReasonCode): void {
+    if (this.#state === 'started') this.session.delivery.onPubrec(packetId, reason);
+  }
+
+  onPubcomp(packetId: number, _reason: ReasonCode): void {
+    if (this.#state === 'started') this.session.delivery.onPubcomp(packetId);
+  }
+
+  onPubrel(packetId: number, _reason: ReasonCode): void {
+    if (this.#state === 'retired') return; // K1
+    const incoming = this.session.incoming.get(packetId);
+    if (incoming?.kind === 'storing') {
+      // PUBREL before PUBREC: the client breaks the handshake. [MQTT-4.3.3-4]
+      this.port.disconnect(ReasonCode.protocolError, 'PUBREL for a packet id that PUBREC has not answered');
+    } else if (incoming === undefined) this.#answerPubrel(packetId, ReasonCode.packetIdentifierNotFound);
+    else {
+      this.#deps.releaseIncoming(this.session, packetId, () => this.#answerPubrel(packetId, ReasonCode.success));
+    }
+  }
+
+  onSubscribe(packet: SubscribePacket, refusals?: readonly (ReasonCode | undefined)[]): void {
+    if (this.#state === 'retired') return; // K1
+    void this.#deps.desk.subscribe(this, packet, refusals);
+  }
+
+  onUnsubscribe(packet: UnsubscribePacket): void {
+    if (this.#state === 'retired') return; // K1
+    void this.#deps.desk.unsubscribe(this, packet);
+  }
+
+  onWritable(): void {
+    if (this.#state === 'started') this.session.delivery.onWritable();
+  }
+
+  async detach(reason: DetachReason): Promise<void> {
+    if (this.#state === 'retired') return; // K1
+    await this.#deps.onDetach(this, reason);
+  }
+
+  /** K1. */
+  retire(): void {
+    this.#state = 'retired';
+  }
+
+  #onPublishQoS2(packet: PublishPacket, refusal: ReasonCode | undefined): void {
+    const { packetId } = packet;
+    const { incoming } = this.session;
+    const known = incoming.get(packetId);
+    if (known?.kind === 'received')
+      this.acks.answer(packetId, 2, ReasonCode.success); // sent again: answered again
+    else if (known !== undefined)
+      return; // its answer is due already
+    else if (refusal !== undefined) this.acks.answer(packetId, 2, refusal);
+    else if (incoming.size >= this.#deps.options.receiveMaximum)
+      this.port.disconnect(ReasonCode.receiveMaximumExceeded, 'more QoS 2 packets await PUBREL than was allowed'); // [MQTT-3.3.4-9]
+    else this.#deps.publishPath.receive(this, packet);
+  }
+
+  /** Packets of the connection before that still wait for storage are answered here. */
+  #adoptIncoming(): void {
+    for (const [, packet] of this.session.incoming.entries())
+      if (packet.kind === 'storing') this.acks.adopt(packet.ack);
+  }
+
+  #answerPubrel(packetId: number, reasonCode: ReasonCode): void {
+    if (this.#state === 'retired') return; // K1
+    if (reasonCode === ReasonCode.success || this.port.version !== 5) {
+      this.port.outbox.writeAck(PUBCOMP_FIRST_BYTE, packetId);
+      return;
+    }
+    const bytes = encodeAck(PacketType.pubcomp, { packetId, reasonCode }, this.profile);
+    if (bytes) this.port.outbox.write(bytes);
+  }
+}

@@ -1,0 +1,101 @@
+// What lives on from one connection of a client to the next: its subscriptions, what is in flight either
+// way, its will. A session is durable when it was begun with an expiry interval above 0.
+
+import type { Timer } from '@robustmq/stdx/clock';
+import type { OutgoingMessage } from '../deliver/outgoing-message.js';
+import type { Grant, SessionDelivery, StoredAt } from '../deliver/session-delivery.js';
+import { type SubscriptionTarget, topicMatches } from '../route/topic-filter.js';
+import type { ShareMember } from '../share/share-strategy.js';
+import { IncomingPackets } from './incoming-packets.js';
+import type { RecordWriter } from './record-writer.js';
+import type { SessionPort } from './session-port.js';
+import type { SessionRecord, SubscriptionRecord, WillRecord } from './session-record.js';
+
+/** The live connection of a session. */
+export interface LiveLink {
+  readonly port: SessionPort;
+}
+
+export interface HeldSubscription {
+  readonly record: SubscriptionRecord;
+  /** The filter with its prefix taken apart. */
+  readonly target: SubscriptionTarget;
+}
+
+export interface SessionFields {
+  readonly clientId: string;
+  readonly lifetime: 'transient' | 'durable';
+  /** Called once each, by the constructor. */
+  readonly delivery: (session: Session) => SessionDelivery;
+  readonly writer: (session: Session) => RecordWriter;
+}
+
+export class Session implements ShareMember {
+  readonly clientId: string;
+  readonly lifetime: 'transient' | 'durable';
+  /** By topic filter as the client wrote it. */
+  readonly subscriptions = new Map<string, HeldSubscription>();
+  readonly incoming = new IncomingPackets();
+  readonly delivery: SessionDelivery;
+  readonly writer: RecordWriter;
+  link: LiveLink | undefined;
+  state: 'open' | 'ended' = 'open';
+  epoch = 0;
+  expirySeconds = 0;
+  offlineSinceMs: number | undefined;
+  will: WillRecord | undefined;
+  expiryTimer: Timer | undefined;
+  willTimer: Timer | undefined;
+  /** Whether the cursor moved since it was committed. */
+  cursor: 'committed' | 'moved' = 'committed';
+
+  constructor({ clientId, lifetime, delivery, writer }: SessionFields) {
+    this.clientId = clientId;
+    this.lifetime = lifetime;
+    this.delivery = delivery(this);
+    this.writer = writer(this);
+  }
+
+  get isLocal(): boolean {
+    return this.link !== undefined;
+  }
+
+  get canTakeMessage(): boolean {
+    return this.delivery.room > 0;
+  }
+
+  get inflightCount(): number {
+    return this.delivery.inflight;
+  }
+
+  record(): SessionRecord {
+    const { epoch, expirySeconds, offlineSinceMs, will } = this;
+    // What a transient session has is over with its connection; only its will is not.
+    const subscriptions =
+      this.lifetime === 'durable' ? Array.from(this.subscriptions.values(), ({ record }) => record) : [];
+    return { epoch, expirySeconds, offlineSinceMs, subscriptions, will };
+  }
+
+  /** How the plain subscriptions of this session want a message of the log; undefined when none does. */
+  grantFor(message: OutgoingMessage, at: StoredAt): Grant | undefined {
+    let found: Mutable<Grant> | undefined;
+    let identifiers: number[] | undefined;
+    const own = message.publisherId === this.clientId;
+    for (const { record: subscription, target } of this.subscriptions.values()) {
+      if (target.kind === 'shared') continue; // the group reads for its members
+      if (own && subscription.noLocal) continue; // [MQTT-3.8.3-3]
+      if ((subscription.since.get(at.shard) ?? 0) > at.offset) continue; // published before the client subscribed
+      if (!topicMatches(target.filter, message.topicName)) continue;
+      found ??= { qos: 0, retainAsPublished: false, subscriptionIdentifiers: undefined };
+      if (subscription.qos > found.qos) found.qos = subscription.qos;
+      found.retainAsPublished ||= subscription.retainAsPublished;
+      if (subscription.identifier === undefined) continue;
+      identifiers ??= [];
+      if (!identifiers.includes(subscription.identifier)) identifiers.push(subscription.identifier);
+      found.subscriptionIdentifiers = identifiers;
+    }
+    return found;
+  }
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
