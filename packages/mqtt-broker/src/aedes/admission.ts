@@ -5,7 +5,7 @@ import type { Authentication, Credentials } from '../auth/authenticator.js';
 import { encodeConnect } from '../codec/encode.js';
 import type { ConnectPacket } from '../codec/packets.js';
 import { ReasonCode, reasonOfReturnCode } from '../codec/reason-codes.js';
-import type { Admission, AdmissionOutcome, ConnectingClient } from '../connection/connection-deps.js';
+import type { Admission, ConnectingClient } from '../connection/connection-deps.js';
 import { MqttError } from '../errors.js';
 import { ControlLink, type LinkListener } from './control-link.js';
 import type { RobustAedes } from './robust-aedes.js';
@@ -20,22 +20,20 @@ export interface AuthenticationDeps {
 /**
  * One client's way through the CONNECT series of aedes, and its place in the registry afterwards.
  *
- *   M1. The outcome settles exactly once: with CONNACK on the link, a refusal, or the end of the link.
+ *   M1. The client hears a decision once: with CONNACK on the link, a refusal, or the end of the link.
  *   M2. Whatever a hook throws is a refusal.
  */
 export class AedesAdmission implements Admission, LinkListener {
-  readonly outcome: Promise<AdmissionOutcome>;
   readonly #client: ConnectingClient;
   readonly #link: ControlLink;
-  #settle: ((outcome: AdmissionOutcome) => void) | undefined;
+  /** Until the decision. */
+  #connect: ConnectPacket | undefined;
   #place: 'connecting' | 'registered' | 'released' = 'connecting';
 
-  constructor(client: ConnectingClient) {
+  constructor(client: ConnectingClient, connect: ConnectPacket) {
     this.#client = client;
+    this.#connect = connect;
     this.#link = new ControlLink(this);
-    this.outcome = new Promise((resolve) => {
-      this.#settle = resolve;
-    });
   }
 
   /** The admission of a client of aedes; undefined when its link is gone. */
@@ -45,19 +43,19 @@ export class AedesAdmission implements Admission, LinkListener {
   }
 
   begin(aedes: RobustAedes): void {
-    const { connect, peer } = this.#client;
-    // Documented for behind proxies: plugins read where a client comes from, and what it really sent, there.
-    const request = {
-      connDetails: { ipAddress: peer.address, port: peer.port, family: familyOf(peer.address) },
-      connect,
-    };
-    aedes.handle(this.#link, request as never); // aedes types an HTTP request and reads only connDetails
-    this.#link.push(encodeConnect(shownToAedes(connect)));
+    if (this.#connect === undefined) return;
+    // What aedes documents for proxies: plugins read client.connDetails.
+    const { address, port } = this.#client.peer;
+    const connDetails = { ipAddress: address, port, ipFamily: address.includes(':') ? 6 : 4 };
+    aedes.handle(this.#link, { connDetails } as never); // typed as an HTTP request, of which aedes reads connDetails
+    this.#link.push(encodeConnect(shownToAedes(this.#connect)));
   }
 
   /** The authenticate hook of aedes: who is it, and then the claim of its session. */
   async authenticate(deps: AuthenticationDeps, done: AuthenticateDone): Promise<void> {
-    const { connect, peer } = this.#client;
+    const connect = this.#connect;
+    if (connect === undefined) return;
+    const { peer } = this.#client;
     const { clientId, username, password, protocolVersion: version } = connect;
     try {
       const result = await deps.authenticate({ clientId, username, password, peer, version });
@@ -70,31 +68,29 @@ export class AedesAdmission implements Admission, LinkListener {
       done(null, true);
     } catch (error) {
       const reasonCode = error instanceof MqttError ? error.reasonCode : ReasonCode.serverUnavailable;
-      deps.logger.warn({ clientId, error: errorMessage(error) }, 'a client could not be admitted');
+      if (!(error instanceof MqttError)) deps.logger.error({ clientId, err: error }, 'a client could not be admitted');
       this.refuse(reasonCode, errorMessage(error)); // M2
     }
   }
 
   refuse(reasonCode: ReasonCode, why: string): void {
-    this.#finish({ kind: 'refused', reasonCode, why });
+    if (this.#decide()) this.#client.onRefused(reasonCode, why);
     this.release();
   }
 
   onConnack(returnCode: number): void {
+    if (!this.#decide()) return;
     if (returnCode === 0) {
       this.#place = 'registered';
-      this.#finish({ kind: 'admitted' });
-    } else this.#finish({ kind: 'refused', reasonCode: reasonOfReturnCode(returnCode), why: 'refused by aedes' });
+      this.#client.onAdmitted();
+    } else this.#client.onRefused(reasonOfReturnCode(returnCode), 'refused by aedes');
   }
 
   onDestroyed(error: Error | null): void {
     const { place } = { place: this.#place };
-    this.#finish({
-      kind: 'refused',
-      reasonCode: ReasonCode.serverUnavailable,
-      why: error?.message ?? 'the control plane closed the client',
-    });
-    if (place === 'registered') this.#client.onExpelled();
+    if (this.#decide() && place !== 'released') {
+      this.#client.onRefused(ReasonCode.serverUnavailable, error?.message ?? 'the control plane closed the client');
+    } else if (place === 'registered') this.#client.onExpelled();
   }
 
   release(error?: Error): void {
@@ -104,9 +100,11 @@ export class AedesAdmission implements Admission, LinkListener {
     else this.#link.destroy(error);
   }
 
-  #finish(outcome: AdmissionOutcome): void {
-    this.#settle?.(outcome);
-    this.#settle = undefined; // M1
+  /** True the first time (M1). */
+  #decide(): boolean {
+    if (this.#connect === undefined) return false;
+    this.#connect = undefined;
+    return true;
   }
 }
 
@@ -125,8 +123,4 @@ function shownToAedes(connect: ConnectPacket): ConnectPacket {
     properties: undefined,
     bridge: false,
   };
-}
-
-function familyOf(address: string): 'IPv4' | 'IPv6' {
-  return address.includes(':') ? 'IPv6' : 'IPv4';
 }

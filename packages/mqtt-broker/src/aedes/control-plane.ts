@@ -16,6 +16,7 @@ import type { EventEmitter } from 'node:events';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { ConnectPacket as AedesConnectPacket, AedesOptions, Client } from 'aedes';
 import type { Authentication, Credentials } from '../auth/authenticator.js';
+import type { ConnectPacket } from '../codec/packets.js';
 import { ReasonCode } from '../codec/reason-codes.js';
 import type { Admission, ConnectingClient, ControlPlane } from '../connection/connection-deps.js';
 import { AedesAdmission } from './admission.js';
@@ -58,8 +59,8 @@ export class AedesControlPlane implements ControlPlane {
     return plane;
   }
 
-  admit(client: ConnectingClient): Admission {
-    const admission = new AedesAdmission(client);
+  admit(client: ConnectingClient, connect: ConnectPacket): Admission {
+    const admission = new AedesAdmission(client, connect);
     admission.begin(this.aedes);
     return admission;
   }

@@ -4,6 +4,7 @@
 // another one. A broker on a control plane that admits differently must not open its listeners.
 
 import type { Logger } from '@robustmq/stdx/logger';
+import type { ConnectPacket } from '../codec/packets.js';
 import { ReasonCode } from '../codec/reason-codes.js';
 import type { ConnectingClient } from '../connection/connection-deps.js';
 import { MqttError } from '../errors.js';
@@ -41,8 +42,7 @@ export async function checkAedesSeam(deps: {
     assertVersion(plane);
     for (const event of ['client', 'clientReady', 'clientDisconnect'] as const)
       plane.aedes.on(event, () => steps.push(event));
-    const admission = plane.admit(probe(() => steps.push('attach')));
-    void admission.outcome.then(({ kind }) => steps.push(kind));
+    const admission = plane.admit(probe(steps), PROBE_CONNECT);
     await turnsUntil(() => steps.includes('clientReady'), deps.nextTurn);
     admission.release();
     await turnsUntil(() => steps.includes('clientDisconnect'), deps.nextTurn);
@@ -59,22 +59,27 @@ function assertVersion({ aedes }: AedesControlPlane): void {
   if (version !== PROVED_AEDES_VERSION) throw unfit(`it is version ${version}, proved is ${PROVED_AEDES_VERSION}`);
 }
 
-function probe(onAttach: () => void): ConnectingClient {
+const PROBE_CONNECT: ConnectPacket = {
+  protocolVersion: 5,
+  clientId: 'seam-check',
+  cleanStart: true,
+  keepAlive: 1,
+  will: undefined,
+  username: 'probe',
+  password: Buffer.from('probe'),
+  properties: undefined,
+  bridge: false,
+};
+
+function probe(steps: string[]): ConnectingClient {
   return {
     peer: { address: '127.0.0.1', port: 0, scope: 'loopback' },
-    connect: {
-      protocolVersion: 5,
-      clientId: 'seam-check',
-      cleanStart: true,
-      keepAlive: 1,
-      will: undefined,
-      username: 'probe',
-      password: Buffer.from('probe'),
-      properties: undefined,
-      bridge: false,
+    attach: async () => {
+      steps.push('attach');
     },
-    attach: async () => onAttach(),
-    onExpelled: () => {},
+    onAdmitted: () => steps.push('admitted'),
+    onRefused: (_reason, why) => steps.push(`refused (${why})`),
+    onExpelled: () => steps.push('expelled'),
   };
 }
 

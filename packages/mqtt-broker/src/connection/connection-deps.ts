@@ -61,28 +61,25 @@ export function countUp<Key>(counts: Map<Key, number>, key: Key): void {
 /** A client that asks to be let in, as the control plane sees it. */
 export interface ConnectingClient {
   readonly peer: PeerAddress;
-  /** The client id in it is final. */
-  readonly connect: ConnectPacket;
   /** To be called once, when the client has proved who it is; resolves when its session is claimed. */
   attach(username: string | undefined): Promise<void>;
-  /** The control plane gives the client up (a plugin closed it). */
+  /** The decision, once, in a later turn than admit(); after it the client is in the registry, or is not. */
+  onAdmitted(): void;
+  onRefused(reasonCode: ReasonCode, why: string): void;
+  /** The control plane gives an admitted client up (a plugin closed it). */
   onExpelled(): void;
 }
 
-export type AdmissionOutcome =
-  | { readonly kind: 'admitted' }
-  | { readonly kind: 'refused'; readonly reasonCode: ReasonCode; readonly why: string };
-
+/** A client's place with the control plane. */
 export interface Admission {
-  /** Never rejects. */
-  readonly outcome: Promise<AdmissionOutcome>;
   /** The connection is over; `error` where the client or the network is at fault. */
   release(error?: Error): void;
 }
 
 /** Who is let in, and who is told about it. */
 export interface ControlPlane {
-  admit(client: ConnectingClient): Admission;
+  /** The client id in `connect` is final. */
+  admit(client: ConnectingClient, connect: ConnectPacket): Admission;
 }
 
 export interface ConnectionDeps {

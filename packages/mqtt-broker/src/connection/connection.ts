@@ -12,19 +12,27 @@ import type { ConnectPacket, DisconnectPacket, ProtocolVersion } from '../codec/
 import { ReasonCode } from '../codec/reason-codes.js';
 import { MqttError } from '../errors.js';
 import type { AttachedSession, AttachOutcome, DetachReason } from '../session/session-port.js';
-import { type Admission, type ConnectionDeps, countUp } from './connection-deps.js';
+import { type Admission, type ConnectingClient, type ConnectionDeps, countUp } from './connection-deps.js';
 import { Deadline, DeadlineWheel } from './deadline-wheel.js';
-import { type Grant, grant, UNGRANTED } from './grant.js';
+import { type Grant, grant } from './grant.js';
 import { Hold, Intake, type IntakeOwner } from './intake.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import type { ClientTransport, PeerAddress, TransportReceiver } from './transport.js';
 
 type State =
   | { readonly phase: 'awaiting-connect' }
-  | { readonly phase: 'connecting'; admission: Admission | undefined; claimed: AttachOutcome | undefined }
+  | Connecting
   | { readonly phase: 'attached'; readonly admission: Admission; readonly session: AttachedSession }
   | { readonly phase: 'closing' }
   | { readonly phase: 'closed' };
+
+interface Connecting {
+  readonly phase: 'connecting';
+  readonly connect: ConnectPacket;
+  readonly grant: Grant;
+  admission: Admission | undefined;
+  claimed: AttachOutcome | undefined;
+}
 
 /** How a connection ends: what the metrics count, what the log says, and whose fault it is. */
 interface End {
@@ -37,7 +45,7 @@ const AWAITING: State = { phase: 'awaiting-connect' };
 const CLOSING: State = { phase: 'closing' };
 const CLOSED: State = { phase: 'closed' };
 
-export class Connection extends Deadline implements IntakeOwner, TransportReceiver, OutboxOwner {
+export class Connection extends Deadline implements IntakeOwner, ConnectingClient, TransportReceiver, OutboxOwner {
   readonly #transport: ClientTransport;
   readonly #deps: ConnectionDeps;
   readonly #intake: Intake;
@@ -46,7 +54,9 @@ export class Connection extends Deadline implements IntakeOwner, TransportReceiv
   /** The tick of the wheel in which bytes last came. */
   #lastSeen: number;
   #keepAliveTicks = 0;
-  #grant: Grant = UNGRANTED;
+  #sessionExpirySeconds = 0;
+  receiveMaximum = 0;
+  topicAliasMaximum = 0;
   profile: WireProfile = PLAIN_PROFILE[4];
   clientId = '';
   username: string | undefined;
@@ -84,20 +94,12 @@ export class Connection extends Deadline implements IntakeOwner, TransportReceiv
     return this.#transport.peer;
   }
 
-  get receiveMaximum(): number {
-    return this.#grant.receiveMaximum;
-  }
-
   get receiveMaximumOfServer(): number {
     return this.#deps.limits.receiveMaximum;
   }
 
   get maximumPacketSize(): number {
     return this.profile.maximumPacketBytes;
-  }
-
-  get topicAliasMaximum(): number {
-    return this.#grant.topicAliasMaximum;
   }
 
   get congested(): boolean {
@@ -195,22 +197,33 @@ export class Connection extends Deadline implements IntakeOwner, TransportReceiv
     const { limits, wheel, newClientId } = this.#deps;
     this.profile = wireProfile(connect);
     this.clientId = connect.clientId === '' ? newClientId() : connect.clientId;
-    this.#grant = grant(connect, { limits, clientId: this.clientId });
     if (connect.properties?.authenticationMethod !== undefined) {
       throw new MqttError('PROTOCOL_ERROR', 'no method of enhanced authentication is offered', {
         clause: 'MQTT-4.12.0-1',
         reasonCode: ReasonCode.badAuthenticationMethod,
       });
     }
-    this.#state = { phase: 'connecting', admission: undefined, claimed: undefined };
+    const granted = grant(connect, { limits, clientId: this.clientId });
+    this.#sessionExpirySeconds = granted.sessionExpirySeconds;
+    this.receiveMaximum = granted.receiveMaximum;
+    this.topicAliasMaximum = granted.topicAliasMaximum;
     this.#intake.hold(Hold.admission); // C2
     wheel.set(this, DeadlineWheel.ticksFor(limits.admissionTimeoutMs));
-    void this.#admit({ ...connect, clientId: this.clientId }, this.#state);
+    const final = connect.clientId === this.clientId ? connect : { ...connect, clientId: this.clientId };
+    const state: Connecting = {
+      phase: 'connecting',
+      connect: final,
+      grant: granted,
+      admission: undefined,
+      claimed: undefined,
+    };
+    this.#state = state;
+    state.admission = this.#deps.control.admit(this, final);
   }
 
   onDisconnect(packet: DisconnectPacket): void {
     const asked = packet.properties?.sessionExpiryInterval;
-    if (asked !== undefined && asked > 0 && this.#grant.sessionExpirySeconds === 0) {
+    if (asked !== undefined && asked > 0 && this.#sessionExpirySeconds === 0) {
       throw new MqttError('PROTOCOL_ERROR', 'DISCONNECT prolongs a session that was to end with the connection', {
         clause: 'MQTT-3.14.2-2',
       });
@@ -234,37 +247,14 @@ export class Connection extends Deadline implements IntakeOwner, TransportReceiv
     this.#endSaying(reason, { kind: 'client-fault', detach, error }, error.message);
   }
 
-  // Admission.
+  // What the control plane asks and decides.
 
-  async #admit(connect: ConnectPacket, state: Extract<State, { phase: 'connecting' }>): Promise<void> {
-    state.admission = this.#deps.control.admit({
-      peer: this.peer,
-      connect,
-      attach: (username) => this.#attach(connect, { username, state }),
-      onExpelled: () => this.disconnect(ReasonCode.administrativeAction, 'closed by the control plane'),
-    });
-    const outcome = await state.admission.outcome;
-    if (this.#state !== state) return; // it ended meanwhile, and was cleaned up then (C3)
-    if (outcome.kind === 'admitted' && state.claimed !== undefined) {
-      this.#accept(state.admission, state.claimed);
-      return;
-    }
-    const { reasonCode, why } =
-      outcome.kind === 'refused'
-        ? outcome
-        : { reasonCode: ReasonCode.serverUnavailable, why: 'no session was claimed' };
-    this.#endSaying(reasonCode, { kind: 'refused', detach: { kind: 'lost', cause: why }, error: closedBecause(why) });
-  }
-
-  async #attach(
-    connect: ConnectPacket,
-    {
-      username,
-      state,
-    }: { readonly username: string | undefined; readonly state: Extract<State, { phase: 'connecting' }> },
-  ): Promise<void> {
+  async attach(username: string | undefined): Promise<void> {
+    const state = this.#state;
+    if (state.phase !== 'connecting') throw closedBecause('the connection ended before its session was claimed');
+    const { connect, grant } = state;
     this.username = username;
-    const { sessionExpirySeconds } = this.#grant;
+    const { sessionExpirySeconds } = grant;
     const claimed = await this.#deps.engine.attach({ port: this, connect, sessionExpirySeconds });
     if (this.#state === state) {
       state.claimed = claimed;
@@ -274,8 +264,31 @@ export class Connection extends Deadline implements IntakeOwner, TransportReceiv
     throw closedBecause('the connection ended before its session was claimed');
   }
 
-  #accept(admission: Admission, { session, sessionPresent }: AttachOutcome): void {
-    const { properties, keepAliveSeconds } = this.#grant;
+  onAdmitted(): void {
+    const state = this.#state;
+    if (state.phase !== 'connecting') return; // it ended meanwhile, and was cleaned up then (C3)
+    if (state.claimed === undefined || state.admission === undefined) {
+      this.onRefused(ReasonCode.serverUnavailable, 'no session was claimed');
+    } else this.#accept(state, { admission: state.admission, claimed: state.claimed });
+  }
+
+  onRefused(reason: ReasonCode, why: string): void {
+    const { clientId, peer, username } = this;
+    const { logger } = this.#deps;
+    logger.info({ clientId, username, address: peer.address, reasonCode: reason }, `a client was refused: ${why}`);
+    this.#endSaying(reason, { kind: 'refused', detach: { kind: 'lost', cause: why } });
+  }
+
+  onExpelled(): void {
+    this.disconnect(ReasonCode.administrativeAction, 'closed by the control plane');
+  }
+
+  #accept(
+    { grant }: Connecting,
+    { admission, claimed }: { readonly admission: Admission; readonly claimed: AttachOutcome },
+  ): void {
+    const { properties, keepAliveSeconds } = grant;
+    const { session, sessionPresent } = claimed;
     const connack = encodeConnack({ sessionPresent, reasonCode: ReasonCode.success, properties }, this.profile);
     this.#state = { phase: 'attached', admission, session };
     if (connack === undefined) {

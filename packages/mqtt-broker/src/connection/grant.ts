@@ -26,15 +26,6 @@ export interface Grant {
 
 const RECEIVE_MAXIMUM_DEFAULT = 65_535; // [MQTT5 §3.1.2.11.3]
 
-/** Before CONNECT. */
-export const UNGRANTED: Grant = {
-  sessionExpirySeconds: 0,
-  keepAliveSeconds: 0,
-  receiveMaximum: RECEIVE_MAXIMUM_DEFAULT,
-  topicAliasMaximum: 0,
-  properties: {},
-};
-
 /** `clientId` is the one in force: where the client sent none, it is told. [MQTT-3.1.3-7] */
 export function grant(
   connect: ConnectPacket,

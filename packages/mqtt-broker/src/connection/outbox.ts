@@ -76,6 +76,11 @@ export class Outbox implements Flushable {
     return this.#gathered + this.#transport.pendingBytes;
   }
 
+  /** The turn it is flushed in: outboxes of one turn may share a batch. */
+  get turn(): WriteTurn {
+    return this.#turn;
+  }
+
   get closed(): boolean {
     return this.#state === 'closed';
   }
