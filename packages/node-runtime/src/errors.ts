@@ -67,6 +67,11 @@ export const RUNTIME_ERRORS = {
     exitCode: EXIT_CODES.unavailable,
     when: 'another live process is registered in the cluster under this node_id',
   },
+  META_SILENT: {
+    next: 'unknown',
+    exitCode: EXIT_CODES.unavailable,
+    when: 'the metadata did not answer in time',
+  },
   START_FAILED: {
     next: 'never',
     exitCode: EXIT_CODES.runtime,

@@ -1,13 +1,11 @@
-// This node's registration: a key that lives as long as its lease is kept alive.
+// This node's registration: a claim on its node id (N1, node-claim.ts) that lives as long as its heartbeats.
 //
 // Invariants:
-//   N1. At most one process is registered under a node id. The key is written only when it is absent, is of this
-//       process, or is of an earlier process on the same data directory: that one is dead, because its lock is ours.
 //   N2. When the lease is lost the node registers again; when another process took its place it stops.
 //   N3. "Registered" is claimed only while the metadata confirmed it within the last ttl.
 
 import { randomUUID } from 'node:crypto';
-import type { KeyValue, LeaseId, MetaClient } from '@robustmq/meta-raft/client';
+import type { LeaseId, MetaClient } from '@robustmq/meta-raft/client';
 import { assert } from '@robustmq/stdx/assert';
 import { Backoff } from '@robustmq/stdx/backoff';
 import { type Clock, systemClock, type Timer } from '@robustmq/stdx/clock';
@@ -16,11 +14,13 @@ import { type Logger, nullLogger } from '@robustmq/stdx/logger';
 import { createPrng } from '@robustmq/stdx/prng';
 import { RuntimeError } from './errors.js';
 import type { CheckResult } from './health.js';
-import { decodeNodeRecord, encodeNodeRecord, type NodeRecord, nodeKey } from './node-record.js';
+import { limitedSignal } from './limited-signal.js';
+import { NodeClaim } from './node-claim.js';
+import type { NodeRecord } from './node-record.js';
 
 export interface RegisterNodeOptions {
   readonly node: Omit<NodeRecord, 'incarnation' | 'startedAt'>;
-  /** Milliseconds a node is still thought alive after its last heartbeat. Default 10,000: three heartbeats of 3 s. */
+  /** Milliseconds a node is still thought alive after its last heartbeat. Default 10,000: three heartbeats of 3.3 s. */
   readonly leaseTtlMs?: number;
   /** Gives up waiting for the metadata, or for another holder of the node id to vanish. */
   readonly signal?: AbortSignal;
@@ -51,8 +51,6 @@ export interface NodeRegistration extends AsyncDisposable {
 const LEASE_TTL_MS = 10_000;
 /** Heartbeats per ttl: two may be lost. */
 const HEARTBEATS_PER_TTL = 3;
-/** A key that changes hands more often while we look is a fault. */
-const ATTEMPTS_MAX = 10;
 
 /** Resolves when this node is registered. Throws NODE_ID_TAKEN, MetaError, or the signal's reason. */
 export async function registerNode(options: RegisterNodeOptions, deps: RegisterNodeDeps): Promise<NodeRegistration> {
@@ -63,7 +61,7 @@ export async function registerNode(options: RegisterNodeOptions, deps: RegisterN
 
 type State =
   | { readonly kind: 'registering' }
-  | { readonly kind: 'registered'; readonly lease: LeaseId; readonly confirmedMs: number }
+  | { readonly kind: 'registered'; readonly confirmedMs: number }
   | { readonly kind: 'replaced'; readonly error: RuntimeError }
   | { readonly kind: 'closed' };
 
@@ -74,9 +72,9 @@ class Registration implements NodeRegistration {
   readonly #onReplaced: (error: RuntimeError) => void;
   readonly #note: (waitingFor: string) => void;
   readonly #ttlMs: number;
-  readonly #key: string;
+  readonly #beatMs: number;
+  readonly #claim: NodeClaim;
   readonly #closing = new AbortController();
-  #record: NodeRecord;
   #state: State = { kind: 'registering' };
   #lease: LeaseId = '';
   #timer: Timer | undefined;
@@ -84,19 +82,20 @@ class Registration implements NodeRegistration {
   #beat: Promise<void> = Promise.resolve();
 
   constructor({ node, leaseTtlMs = LEASE_TTL_MS }: RegisterNodeOptions, deps: RegisterNodeDeps) {
-    this.#meta = deps.meta;
-    this.#clock = deps.clock ?? systemClock;
-    this.#log = deps.log ?? nullLogger;
-    this.#onReplaced = deps.onReplaced;
-    this.#note = deps.note ?? (() => {});
+    const { meta, clock = systemClock, log = nullLogger, onReplaced, note = () => {} } = deps;
+    this.#meta = meta;
+    this.#clock = clock;
+    this.#log = log;
+    this.#onReplaced = onReplaced;
+    this.#note = note;
     this.#ttlMs = leaseTtlMs;
-    this.#key = nodeKey(node.nodeId);
-    const startedAt = new Date(this.#clock.wallTime()).toISOString();
-    this.#record = { ...node, incarnation: randomUUID(), startedAt };
+    this.#beatMs = leaseTtlMs / HEARTBEATS_PER_TTL;
+    const record = { ...node, incarnation: randomUUID(), startedAt: new Date(clock.wallTime()).toISOString() };
+    this.#claim = new NodeClaim(record, leaseTtlMs, { meta, clock, log, note });
   }
 
   get record(): NodeRecord {
-    return this.#record;
+    return this.#claim.record;
   }
 
   get lease(): LeaseId {
@@ -104,10 +103,10 @@ class Registration implements NodeRegistration {
   }
 
   async begin(signal: AbortSignal | undefined): Promise<void> {
-    const backoff = new Backoff({ firstMs: 100, longestMs: 2000 }, createPrng(this.#record.incarnation));
+    const backoff = new Backoff({ firstMs: 100, longestMs: 2000 }, createPrng(this.record.incarnation));
     for (;;) {
       try {
-        await this.#acquire({ patienceMs: this.#ttlMs + this.#ttlMs / HEARTBEATS_PER_TTL, signal });
+        await this.#register({ patienceMs: this.#ttlMs + this.#beatMs, signal });
         this.#scheduleBeat();
         return;
       } catch (error) {
@@ -124,11 +123,12 @@ class Registration implements NodeRegistration {
   check(): CheckResult {
     switch (this.#state.kind) {
       case 'registering':
-        return { ok: false, reason: this.#lastFailure ?? 'registering' };
+        return { ok: false, reason: 'registering' };
       case 'registered': {
         const silentMs = this.#clock.now() - this.#state.confirmedMs;
         if (silentMs <= this.#ttlMs) return { ok: true }; // N3
-        return { ok: false, reason: `no heartbeat was confirmed for ${Math.round(silentMs)} ms: ${this.#lastFailure}` };
+        const why = this.#lastFailure ?? 'the process was stalled';
+        return { ok: false, reason: `no heartbeat was confirmed for ${Math.round(silentMs)} ms: ${why}` };
       }
       case 'replaced':
         return { ok: false, reason: this.#state.error.message };
@@ -139,12 +139,7 @@ class Registration implements NodeRegistration {
 
   async update(change: Partial<Pick<NodeRecord, 'roles' | 'addresses'>>): Promise<void> {
     assert(this.#state.kind === 'registered', 'only a registered node changes its record');
-    this.#record = { ...this.#record, ...change };
-    const held = await this.#holder();
-    if (!held || !this.#isOurs(decodeNodeRecord(held.value)))
-      return this.#acquire({ patienceMs: 0, signal: undefined });
-    const replaced = await this.#replace(held, this.#lease);
-    if (!replaced) throw this.#taken(undefined);
+    await this.#claim.rewrite({ ...this.record, ...change }, this.#lease);
   }
 
   async close(): Promise<void> {
@@ -155,7 +150,7 @@ class Registration implements NodeRegistration {
     this.#closing.abort();
     await this.#beat;
     if (!wasRegistered) return;
-    const limit = this.#limited(this.#ttlMs / HEARTBEATS_PER_TTL);
+    const limit = limitedSignal({ afterMs: this.#beatMs, clock: this.#clock });
     try {
       await this.#meta.revokeLease(this.#lease, { signal: limit.signal });
     } catch (error) {
@@ -170,101 +165,18 @@ class Registration implements NodeRegistration {
     return this.close();
   }
 
-  /** Writes the key under a fresh lease, waiting at most `patienceMs` for another holder to vanish (N1). */
-  async #acquire({ patienceMs, signal }: { readonly patienceMs: number; readonly signal: AbortSignal | undefined }) {
-    const untilMs = this.#clock.now() + patienceMs;
-    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const held = await this.#holder(signal);
-      const holder = held && decodeNodeRecord(held.value);
-      if (held && !this.#isOurs(holder)) {
-        const leftMs = untilMs - this.#clock.now();
-        if (leftMs <= 0) throw this.#taken(holder);
-        await this.#waitUntilGone(held, { leftMs, signal });
-        continue;
-      }
-      const { id } = await this.#meta.grantLease(this.#ttlMs, withSignal(signal));
-      if (await (held ? this.#replace(held, id, signal) : this.#create(id, signal))) {
-        this.#lease = id;
-        this.#state = { kind: 'registered', lease: id, confirmedMs: this.#clock.now() };
-        return;
-      }
-      await this.#meta.revokeLease(id, withSignal(signal)); // somebody was faster: look again
-    }
-    throw this.#taken(undefined);
+  async #register(options: { readonly patienceMs: number; readonly signal: AbortSignal | undefined }): Promise<void> {
+    this.#lease = await this.#claim.acquire(options);
+    this.#confirmed();
   }
 
-  async #holder(signal?: AbortSignal): Promise<KeyValue | undefined> {
-    return await this.#meta.get(this.#key, withSignal(signal));
-  }
-
-  /** N1 */
-  #isOurs(holder: NodeRecord | undefined): boolean {
-    if (!holder) return false;
-    const { incarnation, dataDirectoryId } = this.#record;
-    return (
-      holder.incarnation === incarnation ||
-      (dataDirectoryId !== undefined && holder.dataDirectoryId === dataDirectoryId)
-    );
-  }
-
-  async #create(lease: LeaseId, signal: AbortSignal | undefined): Promise<boolean> {
-    const { succeeded } = await this.#meta.transact(
-      { when: [{ key: this.#key, target: 'version', is: 'equal', than: 0 }], then: [this.#put(lease)] },
-      withSignal(signal),
-    );
-    return succeeded;
-  }
-
-  async #replace(held: KeyValue, lease: LeaseId, signal?: AbortSignal): Promise<boolean> {
-    const { succeeded } = await this.#meta.transact(
-      {
-        when: [{ key: this.#key, target: 'modRevision', is: 'equal', than: held.modRevision }],
-        then: [this.#put(lease)],
-      },
-      withSignal(signal),
-    );
-    return succeeded;
-  }
-
-  #put(lease: LeaseId) {
-    return { put: { key: this.#key, value: encodeNodeRecord(this.#record), lease } };
-  }
-
-  async #waitUntilGone(
-    held: KeyValue,
-    { leftMs, signal }: { readonly leftMs: number; readonly signal: AbortSignal | undefined },
-  ): Promise<void> {
-    const who = describeHolder(decodeNodeRecord(held.value));
-    this.#note(`node ${this.#record.nodeId} is registered by ${who}`);
-    this.#log.warn(
-      { waitMs: Math.round(leftMs) },
-      `node ${this.#record.nodeId} is registered by ${who}; waiting for that registration to end`,
-    );
-    const limit = this.#limited(leftMs, signal);
-    try {
-      const changes = this.#meta.watch(
-        { key: this.#key },
-        { fromRevision: held.modRevision + 1, signal: limit.signal },
-      );
-      for await (const { events } of changes) {
-        if (events.some(({ type }) => type === 'delete')) return;
-      }
-    } catch (error) {
-      if (!limit.signal.aborted || signal?.aborted) throw error;
-    } finally {
-      limit.end();
-    }
-  }
-
-  #taken(holder: NodeRecord | undefined): RuntimeError {
-    return new RuntimeError(
-      'NODE_ID_TAKEN',
-      `node ${this.#record.nodeId} is registered by ${describeHolder(holder)}, which is alive. Give this node another node_id, or stop the other process`,
-    );
+  #confirmed(): void {
+    if (this.#state.kind === 'closed') return;
+    this.#state = { kind: 'registered', confirmedMs: this.#clock.now() };
   }
 
   #scheduleBeat(): void {
-    this.#timer = this.#clock.setTimer(this.#ttlMs / HEARTBEATS_PER_TTL, () => {
+    this.#timer = this.#clock.setTimer(this.#beatMs, () => {
       this.#beat = this.#heartbeat().then(() => {
         if (this.#state.kind === 'registered') this.#scheduleBeat();
       });
@@ -273,7 +185,7 @@ class Registration implements NodeRegistration {
 
   /** Never rejects: a failure is a state (check) and a log line. */
   async #heartbeat(): Promise<void> {
-    const limit = this.#limited(this.#ttlMs / HEARTBEATS_PER_TTL, this.#closing.signal);
+    const limit = limitedSignal({ afterMs: this.#beatMs, clock: this.#clock, signal: this.#closing.signal });
     try {
       await this.#keepAlive(limit.signal);
       if (this.#lastFailure !== undefined) this.#log.info('heartbeats are confirmed again');
@@ -286,16 +198,14 @@ class Registration implements NodeRegistration {
   }
 
   async #keepAlive(signal: AbortSignal): Promise<void> {
-    if (this.#state.kind !== 'registered') return;
     try {
       await this.#meta.keepLeaseAlive(this.#lease, { signal });
+      this.#confirmed();
     } catch (error) {
       if (!(error instanceof CodedError) || error.code !== 'LEASE_NOT_FOUND') throw error;
       this.#log.warn('the lease of this node ran out; registering again'); // N2
-      await this.#acquire({ patienceMs: 0, signal });
-      return;
+      await this.#register({ patienceMs: 0, signal });
     }
-    if (this.#state.kind === 'registered') this.#state = { ...this.#state, confirmedMs: this.#clock.now() };
   }
 
   #heartbeatFailed(error: unknown): void {
@@ -308,16 +218,6 @@ class Registration implements NodeRegistration {
     const why = errorMessage(error);
     if (this.#lastFailure === undefined) this.#log.warn({ why }, 'a heartbeat was not confirmed');
     this.#lastFailure = why;
-  }
-
-  /** A signal that aborts after a time, or when the given one does. */
-  #limited(afterMs: number, signal?: AbortSignal): { readonly signal: AbortSignal; end(): void } {
-    const abort = new AbortController();
-    const timer = this.#clock.setTimer(afterMs, () => abort.abort(new RuntimeError('START_DEADLINE', NO_ANSWER)));
-    return {
-      signal: signal ? AbortSignal.any([signal, abort.signal]) : abort.signal,
-      end: () => timer.cancel(),
-    };
   }
 
   #pause(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
@@ -334,15 +234,4 @@ class Registration implements NodeRegistration {
       if (signal?.aborted) aborted();
     });
   }
-}
-
-const NO_ANSWER = 'the metadata did not answer in time';
-
-function withSignal(signal: AbortSignal | undefined): { readonly signal?: AbortSignal } {
-  return signal ? { signal } : {};
-}
-
-function describeHolder(holder: NodeRecord | undefined): string {
-  if (!holder) return 'another process';
-  return `another process (${holder.addresses['grpc'] ?? 'address unknown'}, started ${holder.startedAt})`;
 }
