@@ -4,47 +4,18 @@
 //
 // A new setting is one line here, and `node scripts/write-reference.mjs` in this package.
 
-import { GiB, KiB, MiB } from '@robustmq/stdx/byte-size';
+import { GiB, MiB } from '@robustmq/stdx/byte-size';
 import { z } from 'zod';
-import { type Address, isLoopback, parseAddress } from './address.js';
+import type { Address } from './address.js';
+import { contradictions } from './contradictions.js';
+import { mqtt } from './mqtt-settings.js';
+import { address, DAY_MS, HOUR_MS, listenerAddress, setting } from './setting.js';
 
 export const ROLES = ['meta', 'broker', 'journal'] as const;
 export type Role = (typeof ROLES)[number];
 
 /** Shorter secrets can be guessed by trying. */
 const SECRET_LENGTH_MIN = 16;
-
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
-
-/** Extra facts a setting carries into the reference and into printing. */
-interface SettingFacts {
-  readonly description: string;
-  /** Masked wherever settings are shown. */
-  readonly secret?: boolean;
-  /** Said in the reference when the default is worked out at start. */
-  readonly defaultText?: string;
-}
-
-/** A setting with its facts; the one way settings are described below. */
-function setting<Schema extends z.ZodType>(schema: Schema, facts: SettingFacts | string): Schema {
-  return schema.meta(typeof facts === 'string' ? { description: facts } : { ...facts });
-}
-
-const address = z.string().transform((text, context): Address => {
-  const parsed = parseAddress(text);
-  if (parsed) return parsed;
-  context.addIssue(`must be host:port, such as 127.0.0.1:1883 or [::1]:1883, not "${text}"`);
-  return z.NEVER;
-});
-
-const listenerAddress = z.string().transform((text, context): Address | 'off' => {
-  if (text === 'off') return 'off';
-  const parsed = parseAddress(text);
-  if (parsed) return parsed;
-  context.addIssue(`must be host:port, such as 0.0.0.0:1883, or "off", not "${text}"`);
-  return z.NEVER;
-});
 
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
   message: 'must be 1 to 64 letters, digits, dots, dashes or underscores, the first a letter or digit',
@@ -157,95 +128,6 @@ const journal = z
   })
   .prefault({});
 
-const listeners = z
-  .strictObject({
-    tcp: z
-      .strictObject({
-        bind: setting(listenerAddress.prefault('0.0.0.0:1883'), 'MQTT over TCP; "off" for none.'),
-      })
-      .prefault({}),
-    ws: z
-      .strictObject({
-        bind: setting(listenerAddress.prefault('0.0.0.0:8083'), 'MQTT over WebSocket; "off" for none.'),
-        path: setting(
-          z
-            .string()
-            .regex(/^\/[^\s?#]*$/, 'must begin with / and hold no blank, ? or #')
-            .prefault('/mqtt'),
-          'The path of the WebSocket upgrade request.',
-        ),
-      })
-      .prefault({}),
-  })
-  .prefault({});
-
-const users = z.record(
-  z.string().min(1, 'must not be empty').max(1024, 'must have at most 1,024 characters'),
-  z.string().regex(/^scrypt\$\d+\$\d+\$\d+\$[^$\s]+\$[^$\s]+$/, 'must be scrypt$N$r$p$salt$key'),
-);
-
-const auth = z
-  .strictObject({
-    anonymous: setting(
-      z.enum(['loopback', 'everywhere', 'nowhere']).prefault('loopback'),
-      'Who may connect without a user name. loopback: clients on this machine only.',
-    ),
-    users: setting(users.prefault({}), {
-      description: 'User names and the scrypt hashes of their passwords: scrypt$N$r$p$salt$key.',
-      secret: true,
-    }),
-  })
-  .prefault({});
-
-const limits = z
-  .strictObject({
-    max_packet_bytes: setting(
-      z
-        .int()
-        .min(KiB)
-        .max(256 * MiB)
-        .prefault(MiB),
-      'Largest MQTT packet accepted, in bytes. A client that sends a larger one is disconnected.',
-    ),
-    max_connections: setting(
-      z.int().min(1).max(10_000_000).prefault(100_000),
-      'Connections open at one time. Left at its default, it is lowered to what the limit on open files allows.',
-    ),
-    max_inflight: setting(
-      z.int().min(1).max(65_535).prefault(1024),
-      'QoS 1 and 2 messages sent to one client and not yet acknowledged by it.',
-    ),
-    max_queued_messages: setting(
-      z.int().min(1).max(100_000_000).prefault(1000),
-      'Messages waiting in memory for one client without a durable session that reads too slowly; more are dropped and counted. Durable sessions wait in storage.',
-    ),
-    max_subscriptions: setting(z.int().min(1).max(1_000_000).prefault(1000), 'Subscriptions of one session.'),
-    max_topic_levels: setting(z.int().min(1).max(65_536).prefault(128), 'Levels of a topic name or filter.'),
-    max_retained_messages: setting(
-      z.int().min(0).max(1_000_000_000).prefault(1_000_000),
-      'Retained messages; a new one beyond it is refused.',
-    ),
-    max_retained_bytes: setting(
-      z.int().min(0).prefault(GiB),
-      'Topics and payloads of all retained messages, in bytes.',
-    ),
-    connect_timeout_ms: setting(
-      z.int().min(100).max(HOUR_MS).prefault(10_000),
-      'Milliseconds a new connection has until its CONNECT is complete.',
-    ),
-    session_expiry_max_seconds: setting(
-      z
-        .int()
-        .min(0)
-        .max(0xffff_ffff)
-        .prefault(7 * 24 * 3600),
-      'Longest time the session of a disconnected client is kept, in seconds.',
-    ),
-  })
-  .prefault({});
-
-const mqtt = z.strictObject({ listeners, auth, limits }).prefault({});
-
 const log = z
   .strictObject({
     level: setting(
@@ -317,45 +199,3 @@ export const configSchema = settings.superRefine((config, context) => {
 });
 
 export type Settings = z.output<typeof settings>;
-
-interface Contradiction {
-  readonly path: readonly string[];
-  readonly message: string;
-}
-
-/** Settings that are legal alone and wrong together. */
-function* contradictions(config: Settings): Iterable<Contradiction> {
-  const { grpc, meta, node_id } = config;
-  if (!isLoopback(grpc.bind.host) && grpc.secret === undefined) {
-    yield {
-      path: ['grpc', 'secret'],
-      message: `is required because grpc.bind (${grpc.bind.host}) can be reached from other machines: set the same secret on every node, or bind to 127.0.0.1`,
-    };
-  }
-  if (meta.election_ms < 4 * meta.heartbeat_ms) {
-    yield {
-      path: ['meta', 'election_ms'],
-      message: `must be at least four times meta.heartbeat_ms (${meta.heartbeat_ms}), so that one lost heartbeat starts no election`,
-    };
-  }
-  const { auth } = config.mqtt;
-  if (config.roles.includes('broker') && auth.anonymous === 'nowhere' && Object.keys(auth.users).length === 0) {
-    yield {
-      path: ['mqtt', 'auth', 'anonymous'],
-      message: 'is "nowhere" and mqtt.auth.users names nobody, so that no client could connect: add a user',
-    };
-  }
-  const hasMeta = config.roles.includes('meta');
-  if (hasMeta && meta.peers.size > 0 && !meta.peers.has(node_id)) {
-    yield {
-      path: ['meta', 'peers'],
-      message: `does not list this node (node_id ${node_id}), which has the role meta: add it, or take the role away`,
-    };
-  }
-  if (!hasMeta && meta.peers.size === 0) {
-    yield {
-      path: ['meta', 'peers'],
-      message: 'is required without the role meta: name the node that has it, such as meta.peers.1=127.0.0.1:1228',
-    };
-  }
-}

@@ -1,0 +1,57 @@
+// Settings that are legal alone and wrong together.
+
+import { type Address, isLoopback } from './address.js';
+
+/** The settings that depend on each other. */
+interface DependentSettings {
+  readonly node_id: number;
+  readonly roles: readonly string[];
+  readonly grpc: { readonly bind: Address; readonly secret?: string | undefined };
+  readonly meta: {
+    readonly peers: ReadonlyMap<number, Address>;
+    readonly heartbeat_ms: number;
+    readonly election_ms: number;
+  };
+  readonly mqtt: { readonly auth: { readonly anonymous: string; readonly users: Readonly<Record<string, string>> } };
+}
+
+export interface Contradiction {
+  readonly path: readonly string[];
+  readonly message: string;
+}
+
+export function* contradictions(config: DependentSettings): Iterable<Contradiction> {
+  const { grpc, meta, node_id } = config;
+  if (!isLoopback(grpc.bind.host) && grpc.secret === undefined) {
+    yield {
+      path: ['grpc', 'secret'],
+      message: `is required because grpc.bind (${grpc.bind.host}) can be reached from other machines: set the same secret on every node, or bind to 127.0.0.1`,
+    };
+  }
+  if (meta.election_ms < 4 * meta.heartbeat_ms) {
+    yield {
+      path: ['meta', 'election_ms'],
+      message: `must be at least four times meta.heartbeat_ms (${meta.heartbeat_ms}), so that one lost heartbeat starts no election`,
+    };
+  }
+  const { auth } = config.mqtt;
+  if (config.roles.includes('broker') && auth.anonymous === 'nowhere' && Object.keys(auth.users).length === 0) {
+    yield {
+      path: ['mqtt', 'auth', 'anonymous'],
+      message: 'is "nowhere" and mqtt.auth.users names nobody, so that no client could connect: add a user',
+    };
+  }
+  const hasMeta = config.roles.includes('meta');
+  if (hasMeta && meta.peers.size > 0 && !meta.peers.has(node_id)) {
+    yield {
+      path: ['meta', 'peers'],
+      message: `does not list this node (node_id ${node_id}), which has the role meta: add it, or take the role away`,
+    };
+  }
+  if (!hasMeta && meta.peers.size === 0) {
+    yield {
+      path: ['meta', 'peers'],
+      message: 'is required without the role meta: name the node that has it, such as meta.peers.1=127.0.0.1:1228',
+    };
+  }
+}
