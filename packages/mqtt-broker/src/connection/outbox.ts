@@ -40,7 +40,8 @@ const LARGEST_RANGE_BYTES = 32 * 1024;
 
 export class Outbox implements Flushable {
   readonly #transport: ClientTransport;
-  readonly #turn: WriteTurn;
+  /** What all outboxes of a broker are flushed by; shared batches need it too. */
+  readonly turn: WriteTurn;
   readonly #limits: OutboxLimits;
   readonly #owner: OutboxOwner;
 
@@ -66,7 +67,7 @@ export class Outbox implements Flushable {
     deps: { readonly turn: WriteTurn; readonly limits: OutboxLimits; readonly owner: OutboxOwner },
   ) {
     this.#transport = transport;
-    this.#turn = deps.turn;
+    this.turn = deps.turn;
     this.#limits = deps.limits;
     this.#owner = deps.owner;
   }
@@ -74,11 +75,6 @@ export class Outbox implements Flushable {
   /** Own bytes gathered in this turn and those the kernel has not taken. */
   get pendingBytes(): number {
     return this.#gathered + this.#transport.pendingBytes;
-  }
-
-  /** The turn it is flushed in: outboxes of one turn may share a batch. */
-  get turn(): WriteTurn {
-    return this.#turn;
   }
 
   get closed(): boolean {
@@ -159,14 +155,14 @@ export class Outbox implements Flushable {
       const only = this.#takeShared() ?? this.#takeRange();
       this.#endTurn();
       if (only === undefined || only.length === 0) return;
-      this.#turn.bytesWritten += only.length;
+      this.turn.bytesWritten += only.length;
       this.#transport.write(only);
     } else {
       this.#closeShared();
       this.#closeRange();
       this.#segments = undefined;
       this.#endTurn();
-      for (const segment of segments) this.#turn.bytesWritten += segment.length;
+      for (const segment of segments) this.turn.bytesWritten += segment.length;
       this.#transport.writeAll(segments);
     }
     this.#checkPending();
@@ -202,18 +198,18 @@ export class Outbox implements Flushable {
   #schedule(): void {
     if (this.#state !== 'idle') return;
     this.#state = 'scheduled';
-    this.#turn.schedule(this);
+    this.turn.schedule(this);
   }
 
   #openRange(length: number): void {
     const wanted = Math.max(length, this.#expected);
-    if (this.#slab !== undefined && this.#turn.extend(this.#slab, { end: this.#end, by: wanted }) === 'extended') {
+    if (this.#slab !== undefined && this.turn.extend(this.#slab, { end: this.#end, by: wanted }) === 'extended') {
       this.#end += wanted;
       return;
     }
     this.#closeRange();
-    this.#start = this.#turn.take(wanted);
-    this.#slab = this.#turn.slab;
+    this.#start = this.turn.take(wanted);
+    this.#slab = this.turn.slab;
     this.#position = this.#start;
     this.#end = this.#start + wanted;
     this.#expected = Math.min(LARGEST_RANGE_BYTES, this.#expected * 2);
@@ -240,7 +236,7 @@ export class Outbox implements Flushable {
     const slab = this.#slab;
     if (slab === undefined) return undefined;
     this.#slab = undefined;
-    this.#turn.giveBack(slab, { usedTo: this.#position, end: this.#end });
+    this.turn.giveBack(slab, { usedTo: this.#position, end: this.#end });
     return slab.subarray(this.#start, this.#position);
   }
 
