@@ -121,7 +121,7 @@ export class Broker implements AsyncDisposable {
     try {
       for (const listener of options.listeners) broker.#listeners.push(await broker.#listen(listener));
     } catch (error) {
-      await broker.close();
+      await broker.#closeDoors();
       throw error;
     }
     broker.#sys.start();
@@ -164,10 +164,19 @@ export class Broker implements AsyncDisposable {
 
   /**
    * Stops accepting, tells clients of MQTT 5 that the server shuts down (0x8B), keeps what sessions need,
-   * then ends. The engine stays open: it belongs to whoever opened it.
+   * then ends, and the engine with it. Storage and meta stay open: they belong to whoever opened them.
    */
   async close(): Promise<void> {
     if (this.#state !== 'open') return;
+    await this.#closeDoors();
+    await this.#engine.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #closeDoors(): Promise<void> {
     this.#state = 'closing';
     this.#sys.close();
     const listeners = this.#listeners.map((listener) => listener.close());
@@ -180,10 +189,6 @@ export class Broker implements AsyncDisposable {
     await this.#plane.close();
     this.#connectionDeps.wheel.close();
     this.#state = 'closed';
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
   }
 
   #listen(listener: ListenerOptions): Promise<Listener> {
