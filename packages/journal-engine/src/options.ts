@@ -4,10 +4,10 @@ import { JournalError } from './errors.js';
 export interface JournalOptions {
   /** Everything of this engine lies in here: `journal.json`, `wal/`, `segments/`. Created when missing. */
   readonly directory: string;
-  /** A directory written under another name is refused: it belongs to another cluster. */
-  readonly clusterName: string;
-  /** A directory written by another node is refused. */
-  readonly nodeId: number;
+  /** A directory written under another name is refused: it belongs to another cluster. `robustmq`. */
+  readonly clusterName?: string;
+  /** A directory written by another node is refused. 1: embedded and alone. */
+  readonly nodeId?: number;
 
   /** A segment is closed at this size, in bytes. 256 MiB: one unit of retention and repair. Legal: 64 KiB to 1 GiB. */
   readonly segmentBytes?: number;
@@ -31,7 +31,7 @@ export interface JournalOptions {
   readonly flushIntervalMs?: number;
   /** ... or as soon as so many bytes wait. 16 MiB. */
   readonly flushBytes?: number;
-  /** Segment files are synced and the WAL released after so many WAL bytes. 256 MiB: bounds replay at start. */
+  /** Segment files are synced and the WAL released after so many WAL bytes. 128 MiB: bounds replay at start. */
   readonly checkpointBytes?: number;
   /** ... or after so many milliseconds with something to release. 30,000. */
   readonly checkpointIntervalMs?: number;
@@ -77,7 +77,7 @@ const RANGES: Readonly<Record<NumericOption, Range>> = {
   batchBytes: { fallback: 1 * MiB, from: 128, to: 64 * MiB },
   flushIntervalMs: { fallback: 1_000, from: 1, to: DAY_MS },
   flushBytes: { fallback: 16 * MiB, from: 1, to: 1024 * MiB },
-  checkpointBytes: { fallback: 256 * MiB, from: 1, to: 16 * 1024 * MiB },
+  checkpointBytes: { fallback: 128 * MiB, from: 1, to: 16 * 1024 * MiB },
   checkpointIntervalMs: { fallback: 30_000, from: 1, to: DAY_MS },
   walFileBytes: { fallback: 64 * MiB, from: 4 * KiB, to: 1024 * MiB },
   retentionIntervalMs: { fallback: 60_000, from: 1, to: DAY_MS },
@@ -91,9 +91,9 @@ const RANGES: Readonly<Record<NumericOption, Range>> = {
 /** Fills in defaults and refuses what is out of range (INVALID_OPTION). */
 export function resolveJournalOptions(given: JournalOptions): ResolvedJournalOptions {
   if (given.directory === '') throw invalid('directory', 'must not be empty');
-  if (given.clusterName === '') throw invalid('clusterName', 'must not be empty');
-  if (!Number.isSafeInteger(given.nodeId) || given.nodeId < 0) throw invalid('nodeId', 'must be a whole number');
-  const { directory, clusterName, nodeId } = given;
+  const { directory, clusterName = 'robustmq', nodeId = 1 } = given;
+  if (clusterName === '') throw invalid('clusterName', 'must not be empty');
+  if (!Number.isSafeInteger(nodeId) || nodeId < 0) throw invalid('nodeId', 'must be a whole number');
   const numbers = Object.entries(RANGES).map(([name, range]) => [name, resolveNumber(given, name, range)]);
   const resolved = Object.fromEntries(numbers) as Record<NumericOption, number>; // one entry per key of RANGES
   return { directory, clusterName, nodeId, ...resolved };

@@ -78,6 +78,8 @@ async function recoverEngine(
     directory: walDirectory,
     name: 'journal',
     fileBytes: options.walFileBytes,
+    // All files between two checkpoints are written again: overwriting spares the file system a commit per growth.
+    recycledFilesMax: Math.min(1024, Math.ceil(options.checkpointBytes / options.walFileBytes) + 2),
     // The journal's own budget refuses first, by append and with its own message.
     pendingBytesMax: options.inflightBytesMax * 2 + 1024 * 1024,
   };

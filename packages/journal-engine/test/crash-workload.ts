@@ -187,7 +187,7 @@ export class CrashWorkload {
     const model = this.#model(name);
     assert(lastOffset - firstOffset + 1 === records.length, 'S2: offsets of a batch follow each other');
     records.forEach((record, i) => {
-      this.#see(name, firstOffset + i, valueOf(record));
+      this.#see(name, firstOffset + i, textOf(record));
     });
     model.acknowledgedEnd = Math.max(model.acknowledgedEnd, lastOffset + 1);
   }
@@ -224,8 +224,8 @@ export class CrashWorkload {
       });
       for (const record of page.records) {
         assert(record.offset >= next && record.offset < end, 'I7: records lie within the read');
-        found.set(record.offset, valueOf(record));
-        this.#see(name, record.offset, valueOf(record)); // I2
+        found.set(record.offset, textOf(record));
+        this.#see(name, record.offset, textOf(record)); // I2
         next = record.offset + 1;
       }
       assert(page.next >= next, 'a read goes on');
@@ -266,6 +266,6 @@ export class CrashWorkload {
   }
 }
 
-function valueOf({ key, payload }: { readonly key?: string | undefined; readonly payload: Buffer }): string {
+function textOf({ key, payload }: { readonly key?: string | undefined; readonly payload: Buffer }): string {
   return `${key ?? ''}|${payload.toString()}`;
 }

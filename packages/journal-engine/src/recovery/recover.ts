@@ -22,6 +22,9 @@ import { closedRecord } from '../writer/roller.js';
 import { recoverSegment } from './recover-segment.js';
 import type { ReplayedBatches } from './replayed-batches.js';
 
+/** Shards recovered at the same time: enough to keep a disk busy, few enough for the thread pool. */
+const CONCURRENCY = 8;
+
 export interface RecoveryContext {
   readonly files: SegmentFiles;
   readonly registry: JournalRegistry;
@@ -53,17 +56,32 @@ export async function recoverShards(
 ): Promise<RecoveredShard[]> {
   await removeTombstoned(context, loaded);
   const present = new Set(await context.files.list());
-  const chains: Chain[] = [];
-  for (const registered of loaded.shards) {
+  const owned = loaded.shards.filter(({ record }) => isOwn(context.replica, loaded.segments.get(record.uid)));
+  const chains = await mapConcurrently(owned, (registered) => {
     const records = loaded.segments.get(registered.record.uid) ?? [];
-    chains.push(await recoverChain(context, { registered, records, replayed, present }));
-  }
+    return recoverChain(context, { registered, records, replayed, present });
+  });
   await context.files.syncAll(); // V5
   const changes = chains.map((chain) => changeOf(chain, context.replica));
   const registered = await context.registry.changeAll(changes); // V4
   await removeDropped(context, chains);
   reportStrangers(context, loaded, present);
   return chains.map((chain, at) => stateOf(chain, registered[at] as RegisteredShard)); // one result per change
+}
+
+/** Another node's shards are its own to recover: the newest segment says who writes. */
+function isOwn({ node }: Replica, segments: readonly SegmentRecord[] | undefined): boolean {
+  return segments?.at(-1)?.replicas[0]?.node === node;
+}
+
+async function mapConcurrently<A, B>(items: readonly A[], act: (item: A) => Promise<B>): Promise<B[]> {
+  const results: B[] = [];
+  const left = [...items.entries()].reverse();
+  const worker = async () => {
+    for (let next = left.pop(); next; next = left.pop()) results[next[0]] = await act(next[1]);
+  };
+  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, items.length) }, worker));
+  return results;
 }
 
 async function recoverChain(
@@ -122,6 +140,7 @@ async function recoverClosed(
   segment.endOffset = record.end ?? segment.endOffset; // present in a closed record, checked when decoded
   segment.bytes = record.bytes ?? segment.bytes;
   segment.writtenBytes = segment.bytes;
+  segment.sidecarBytes = segment.bytes; // or made again when it is missed
   segment.digest = record.digest ?? segment.digest;
   segment.firstTimestampMs = record.firstTimestampMs;
   segment.lastTimestampMs = record.lastTimestampMs ?? 0;
@@ -181,7 +200,10 @@ function changeOf({ registered, reopened, dropped }: Chain, replica: Replica): S
 function stateOf({ closed, reopened, producers }: Chain, registered: RegisteredShard): RecoveredShard {
   const { name, uid, config, epoch, logStart } = registered.record;
   const kept = reopened.filter((segment) => !segment.isEmpty);
-  for (const segment of kept) segment.state = 'closed';
+  for (const segment of kept) {
+    segment.state = 'closed';
+    segment.index = undefined; // its sidecar has just been written
+  }
   const end = reopened.at(-1)?.endOffset ?? logStart;
   const next = new Segment({ shardUid: uid, epoch, generation: 0 }, end);
   const segments = [...closed, ...kept, next];

@@ -49,6 +49,8 @@ export class BatchWriter {
   #listener: WriterListener | undefined;
   #gathering = new Set<ShardLog>();
   #outstanding = 0;
+  #refusing: StorageError | undefined;
+  #refusals = 0;
   #idleWaiters: (() => void)[] = [];
 
   constructor(options: BatchWriterOptions, deps: BatchWriterDeps) {
@@ -100,8 +102,8 @@ export class BatchWriter {
     this.appendedBytes += batch.buffer.length;
     this.#outstanding++;
     try {
-      // Nothing reaches the WAL behind a refused batch: the state stays read-only until the shards went back (L4).
-      const refused = this.#deps.state.refusal();
+      // Nothing reaches the WAL behind a refused batch before its shard was told and went back (L4).
+      const refused = this.#deps.state.refusal() ?? this.#refusing;
       if (refused) throw refused;
       this.#deps.wal.append(WAL_KIND.batch, [batch.buffer], (error) => {
         settled(error === undefined ? undefined : this.#refused(error));
@@ -109,7 +111,10 @@ export class BatchWriter {
       });
     } catch (error) {
       const refused = this.#refused(error);
+      this.#refusing = refused;
+      this.#refusals++;
       this.#deps.clock.setImmediate(() => {
+        if (--this.#refusals === 0) this.#refusing = undefined;
         settled(refused);
         this.#finished();
       });

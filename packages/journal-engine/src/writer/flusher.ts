@@ -189,17 +189,19 @@ export class Flusher {
   #durableSegments(): DurableSegment[] {
     const durable: DurableSegment[] = [];
     for (const { log } of this.#deps.shards.all()) {
-      for (const { state, shardUid, epoch, endOffset, bytes, digest } of recent(log.segments))
-        if (state === 'open' && bytes > 0) durable.push({ shardUid, epoch, endOffset, bytes, digest });
+      for (const { shardUid, epoch, endOffset, bytes, digest } of unfinished(log.segments))
+        if (bytes > 0) durable.push({ shardUid, epoch, endOffset, bytes, digest });
     }
     return durable;
   }
 
   async #writeSidecars(): Promise<void> {
     for (const { log } of this.#deps.shards.all()) {
-      for (const segment of recent(log.segments)) {
+      for (const segment of unfinished(log.segments)) {
         const producers = sidecarDue(log, segment);
-        if (producers) await writeSidecar(this.#deps.files, segment, producers);
+        if (!producers) continue;
+        await writeSidecar(this.#deps.files, segment, producers);
+        if (segment.sealEnd !== undefined) segment.index = undefined; // loaded again when somebody reads there
       }
     }
   }
@@ -217,9 +219,10 @@ export class Flusher {
   }
 }
 
-/** Sealed segments wait for meta only for a moment, so the open ones are among the last few. */
-function recent(segments: readonly Segment[]): readonly Segment[] {
-  return segments.slice(-4);
+/** Those at the end that are open, or closed without a sidecar. */
+function unfinished(segments: readonly Segment[]): readonly Segment[] {
+  const last = segments.findLastIndex(({ state, sidecarBytes, bytes }) => state === 'closed' && sidecarBytes === bytes);
+  return segments.slice(last + 1);
 }
 
 /** The producer table for the sidecar of a segment that should get one now. */
