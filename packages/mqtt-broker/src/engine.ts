@@ -12,8 +12,8 @@ import { Dispatcher } from './deliver/dispatcher.js';
 import { DurableDelivery } from './deliver/durable-delivery.js';
 import { MessageReader } from './deliver/message-reader.js';
 import { ShareDispatcher } from './deliver/share-dispatcher.js';
-import { TransientDelivery } from './deliver/transient-delivery.js';
 import { type EngineOptions, type ResolvedEngineOptions, resolveEngineOptions } from './engine-options.js';
+import { MqttError } from './errors.js';
 import { MessageLog } from './publish/message-log.js';
 import type { Publication } from './publish/publication.js';
 import { PublishPath } from './publish/publish-path.js';
@@ -22,12 +22,15 @@ import { RetainedFeed } from './retained/retained-feed.js';
 import { RetainedStore } from './retained/retained-store.js';
 import { SubscriptionIndex } from './route/subscription-index.js';
 import { CursorKeeper } from './session/cursor-keeper.js';
-import { RecordWriter } from './session/record-writer.js';
-import { Session } from './session/session.js';
+import type { Session } from './session/session.js';
+import { SessionFactory } from './session/session-factory.js';
 import { SessionLink, type SessionLinkDeps } from './session/session-link.js';
+import { SessionLog } from './session/session-log.js';
+import type { SessionState } from './session/session-log-entry.js';
+import { type RecoveredLog, type RecoveredSession, recoverSessionLog } from './session/session-log-recovery.js';
 import type { EngineStats, SessionEngine, WillPolicy } from './session/session-port.js';
 import { SessionRegistry } from './session/session-registry.js';
-import { NO_REVISION, SessionStore, type StoredSession } from './session/session-store.js';
+import { SessionStore, type StoredSession } from './session/session-store.js';
 import { SubscriptionDesk } from './session/subscription-desk.js';
 import { createShareStrategy } from './share/share-strategy.js';
 import { WillDesk } from './will/will-desk.js';
@@ -55,17 +58,48 @@ export async function createEngine(options: EngineOptions, deps: EngineDeps): Pr
   const logger = deps.logger ?? nullLogger;
   const shards = await openShards(deps.storage, resolved);
   const retained = await RetainedStore.open({ ...deps, logger, options: resolved });
-  const engine = new Engine(resolved, { ...deps, logger, shards, retained });
-  await engine.restore();
+  const stored: StoredSession[] = [];
+  for await (const session of new SessionStore(deps.meta, resolved.tenant).load()) stored.push(session);
+  const recovered = await recover(stored, { ...deps, logger, options: resolved, shards });
+  const engine = new Engine(resolved, { ...deps, logger, shards, retained, recovered });
+  await engine.restore(stored);
   return engine;
 }
 
+interface Recovered extends RecoveredLog {
+  readonly id: ShardId;
+  readonly end: Offset;
+}
+
+async function recover(
+  stored: readonly StoredSession[],
+  deps: EngineDeps & {
+    readonly logger: Logger;
+    readonly options: ResolvedEngineOptions;
+    readonly shards: OpenShards;
+  },
+): Promise<Recovered> {
+  const { storage, logger, options, shards } = deps;
+  const id = await storage.createShard(`mqtt/${options.tenant}/session-log`, { cleanup: 'keep' });
+  const born = new Map(stored.map(({ clientId, record }) => [clientId, record.born]));
+  const bornOf = (clientId: string) => born.get(clientId);
+  const recovered = await recoverSessionLog(id, { storage, logger, messageShards: shards.ids, bornOf });
+  return { ...recovered, id, end: (await storage.describeShard(id)).end };
+}
+
 async function openShards(storage: ShardStorage, options: ResolvedEngineOptions): Promise<OpenShards> {
+  const prefix = `mqtt/${options.tenant}/messages/`;
+  const existing = (await storage.listShards(prefix)).length;
+  if (existing > 0 && existing !== options.messageShards)
+    throw new MqttError(
+      'INVALID_OPTION',
+      `messageShards is ${options.messageShards}, but the messages that exist lie in ${existing}: a topic would move, so keep ${existing}`,
+    );
   const ids: ShardId[] = [];
   const ends: Offset[] = [];
   const starts: Offset[] = [];
   for (let n = 0; n < options.messageShards; n++) {
-    const name = `mqtt/${options.tenant}/messages/${n}`;
+    const name = `${prefix}${n}`;
     const config = { cleanup: 'delete', retentionMs: options.messageRetentionMs } as const;
     const id = await storage.createShard(name, config);
     const { end, logStart } = await storage.describeShard(id);
@@ -78,8 +112,6 @@ async function openShards(storage: ShardStorage, options: ResolvedEngineOptions)
 
 class Engine implements SessionEngine {
   readonly #options: ResolvedEngineOptions;
-  readonly #clock: Clock;
-  readonly #logger: Logger;
   readonly #delivery = new DeliveryStats();
   readonly #index: SubscriptionIndex<Session>;
   readonly #dispatcher: Dispatcher;
@@ -92,18 +124,26 @@ class Engine implements SessionEngine {
   readonly #store: SessionStore;
   readonly #desk: SubscriptionDesk;
   readonly #registry: SessionRegistry;
+  readonly #sessions: SessionFactory;
   readonly #cursors: CursorKeeper;
   readonly #linkDeps: SessionLinkDeps;
+  readonly #sessionLog: SessionLog;
+  #recovered: ReadonlyMap<string, RecoveredSession>;
 
   constructor(
     options: ResolvedEngineOptions,
-    deps: EngineDeps & { readonly logger: Logger; readonly shards: OpenShards; readonly retained: RetainedStore },
+    deps: EngineDeps & {
+      readonly logger: Logger;
+      readonly shards: OpenShards;
+      readonly retained: RetainedStore;
+      readonly recovered: Recovered;
+    },
   ) {
-    const { storage, meta, clock, logger, shards, retained } = deps;
+    const { storage, meta, clock, logger, shards, retained, recovered } = deps;
     this.#options = options;
-    this.#clock = clock;
-    this.#logger = logger;
     this.#retained = retained;
+    this.#recovered = recovered.sessions;
+    this.#sessionLog = new SessionLog({ storage, clock, logger, entriesMax: options.sessionLogEntriesMax }, recovered);
     const prng = createPrng(deps.seed ?? 'share');
     this.#index = new SubscriptionIndex<Session>({
       strategyFor: (group, filter) => createShareStrategy(options.shareStrategy, prng.fork(`${group}/${filter}`)),
@@ -151,7 +191,20 @@ class Engine implements SessionEngine {
       sinceFor: (session) => this.#sinceFor(session),
       onGroupChange: () => {},
     });
+    this.#sessions = new SessionFactory({
+      options,
+      clock,
+      logger,
+      stats: this.#delivery,
+      store: this.#store,
+      reader: this.#reader,
+      sessionLog: this.#sessionLog,
+      endOf: (shard) => this.#log.endOf(shard),
+      onRoom: (session) => this.#feed.resume(session),
+      onProgress: (session) => this.#cursors.moved(session),
+    });
     this.#cursors = new CursorKeeper({
+      afterCommit: () => this.#snapshotIfDue(),
       storage,
       clock,
       logger,
@@ -163,10 +216,7 @@ class Engine implements SessionEngine {
       options,
       publishPath: path,
       desk: this.#desk,
-      releaseIncoming: (session, packetId, then) => {
-        session.incoming.take(packetId);
-        then();
-      },
+      releaseIncoming: (session, packetId, then) => this.#releaseIncoming(session, packetId, then),
       onStart: (session) => this.#feed.resume(session),
       onDetach: (link, reason) => this.#registry.detach(link, reason),
     };
@@ -175,7 +225,7 @@ class Engine implements SessionEngine {
       clock,
       logger,
       wills: new WillDesk({ clock, logger, tenant: options.tenant, publishPath: path, policy }),
-      createSession: (clientId, lifetime) => this.#createSession(clientId, { lifetime, revision: NO_REVISION }),
+      createSession: (clientId, lifetime) => this.#sessions.create(clientId, lifetime),
       restoreSession: (stored) => this.#restoreSession(stored),
       createLink: (session, connection) => new SessionLink(session, connection, this.#linkDeps),
       onAttached: (session) => {
@@ -221,8 +271,9 @@ class Engine implements SessionEngine {
 
   subscribe: SessionEngine['subscribe'] = (topicFilter, listener) => this.#dispatcher.listen(topicFilter, listener);
 
-  async restore(): Promise<void> {
-    for await (const stored of this.#store.load()) await this.#registry.restore(stored);
+  async restore(sessions: readonly StoredSession[]): Promise<void> {
+    for (const stored of sessions) await this.#registry.restore(stored);
+    this.#recovered = new Map(); // every session has taken its own
     this.#cursors.start(() => this.#registry.values());
   }
 
@@ -231,62 +282,41 @@ class Engine implements SessionEngine {
     await this.#cursors.close();
   }
 
-  #createSession(
-    clientId: string,
-    {
-      lifetime,
-      revision,
-      positions,
-    }: {
-      readonly lifetime: Session['lifetime'];
-      readonly revision: number;
-      readonly positions?: readonly number[];
-    },
-  ): Session {
-    return new Session({
-      clientId,
-      lifetime,
-      writer: (session) => new RecordWriter(this.#store, { clientId, revision, current: () => session.record() }),
-      delivery: (session) =>
-        lifetime === 'transient'
-          ? new TransientDelivery({
-              options: this.#options,
-              stats: this.#delivery,
-              clock: this.#clock,
-              onRoom: () => this.#feed.resume(session),
-            })
-          : this.#durableDelivery(session, positions ?? this.#ends()),
-    });
-  }
-
-  #durableDelivery(session: Session, positions: readonly number[]): DurableDelivery {
-    return new DurableDelivery(
-      {
-        options: this.#options,
-        stats: this.#delivery,
-        clock: this.#clock,
-        logger: this.#logger,
-        reader: this.#reader,
-        outboundLog: { sent: (_i, _a, then) => then(), received: (_i, _a, then) => then(), completed: () => {} },
-        endOf: (shard) => this.#log.endOf(shard),
-        grantFor: (message, at) => session.grantFor(message, at),
-        onRoom: () => this.#feed.resume(session),
-        onProgress: () => this.#cursors.moved(session),
-      },
-      { positions },
-    );
-  }
-
-  async #restoreSession({ clientId, record, revision }: StoredSession): Promise<Session> {
-    const lifetime = record.expirySeconds > 0 ? 'durable' : 'transient';
-    const positions = lifetime === 'durable' ? await this.#cursors.committed(clientId) : undefined;
-    const session = this.#createSession(clientId, { lifetime, revision, ...(positions ? { positions } : {}) });
+  async #restoreSession(stored: StoredSession): Promise<Session> {
+    const { clientId, record } = stored;
+    const positions = await this.#cursors.committed(clientId, record.beginnings);
+    const session = this.#sessions.restore(stored, { positions, recovered: this.#recovered.get(clientId) });
+    this.#cursors.restored(session, positions);
     this.#desk.restore(session, record.subscriptions);
     return session;
   }
 
-  #ends(): number[] {
-    return Array.from({ length: this.#options.messageShards }, (_, shard) => this.#log.endOf(shard));
+  #releaseIncoming(session: Session, packetId: number, then: () => void): void {
+    const incoming = session.incoming.get(packetId);
+    const at = incoming?.kind === 'received' ? incoming.at : undefined;
+    const release = () => {
+      if (session.incoming.get(packetId) === incoming) session.incoming.take(packetId);
+      then();
+    };
+    // Without a place it was not stored, and a restart knows nothing of it anyway.
+    if (at === undefined || session.lifetime === 'transient') release();
+    else this.#sessionLog.note(session, { kind: 'released', packetId, at }, release);
+  }
+
+  *#sessionStates(): Generator<SessionState> {
+    for (const session of this.#registry.values()) {
+      if (!(session.delivery instanceof DurableDelivery)) continue;
+      const kept = [...session.delivery.kept()];
+      for (const [packetId, incoming] of session.incoming.entries())
+        if (incoming.kind === 'received' && incoming.at !== undefined)
+          kept.push({ kind: 'inbound', packetId, at: incoming.at });
+      if (kept.length > 0) yield { kind: 'state', clientId: session.clientId, epoch: session.epoch, kept };
+    }
+  }
+
+  async #snapshotIfDue(): Promise<void> {
+    const ends = Array.from({ length: this.#options.messageShards }, (_, shard) => this.#log.endOf(shard));
+    await this.#sessionLog.snapshotIfDue(ends, () => this.#sessionStates());
   }
 
   /** A new subscription gets nothing that was published before it, also where the session has not read to the end. */

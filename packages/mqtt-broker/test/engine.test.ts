@@ -5,30 +5,41 @@ import { MemoryShardStorage } from '@robustmq/storage-adapter';
 import { createEngine } from '../src/engine.js';
 import type { EngineOptions } from '../src/engine-options.js';
 import type { SessionEngine } from '../src/session/session-port.js';
+import { KillableMeta, KillableStorage } from './killable.js';
 import { type ClientOptions, ScriptedClient } from './scripted-client.js';
 
 let clock: ManualClock;
-let storage: MemoryShardStorage;
+let disk: MemoryShardStorage;
 let meta: MemoryMeta;
+/** What the running engine holds of them. */
+let storage: KillableStorage;
+let metaClient: KillableMeta;
 let engine: SessionEngine;
 const engineOptions: EngineOptions = { messageShards: 4 };
 
 beforeEach(async () => {
   clock = new ManualClock();
-  storage = new MemoryShardStorage({ clock });
+  disk = new MemoryShardStorage({ clock });
   meta = createMemoryMeta({ clock });
-  engine = await createEngine(engineOptions, { storage, meta, clock });
+  await start(engineOptions);
 });
 
 afterEach(async () => {
   await engine.close();
   await meta.close();
-  await storage.close();
+  await disk.close();
 });
+
+async function start(options: EngineOptions): Promise<void> {
+  storage = new KillableStorage(disk);
+  metaClient = new KillableMeta(meta);
+  engine = await createEngine(options, { storage, meta: metaClient, clock });
+  await settle();
+}
 
 /** Lets storage, meta and the write turns do what is due now. */
 async function settle(): Promise<void> {
-  for (let i = 0; i < 12; i++) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < 24; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 async function connect(options: ClientOptions): Promise<ScriptedClient> {
@@ -39,8 +50,9 @@ async function connect(options: ClientOptions): Promise<ScriptedClient> {
 
 /** As a killed process leaves it: nothing is committed or noted any more. */
 async function killAndRestart(options: EngineOptions = engineOptions): Promise<void> {
-  engine = await createEngine(options, { storage, meta, clock });
-  await settle();
+  storage.kill();
+  metaClient.kill();
+  await start(options);
 }
 
 const durable = (clientId: string, more: Partial<ClientOptions> = {}): ClientOptions => ({
@@ -79,9 +91,8 @@ describe('live messages', () => {
       `puback ${lonely} 0x10`,
       `pubcomp ${id2} 0x00`,
     ]);
-    expect(await storage.describeShard((await storage.listShards('mqtt/default/messages'))[0] as never)).toMatchObject({
-      end: 0,
-    });
+    for (const shard of await disk.listShards('mqtt/default/messages'))
+      expect(await disk.describeShard(shard)).toMatchObject({ end: 0 });
   });
 
   it('wait in a bounded queue for a client without a durable session whose window is full', async () => {
@@ -235,6 +246,7 @@ describe('QoS 2', () => {
     await settle();
     expect(second.log).toEqual(['pubrec 7 0x00']);
     second.session.onPubrel(7, 0);
+    await settle();
     second.session.onPubrel(7, 0);
     await settle();
     expect(second.log).toEqual(['pubrec 7 0x00', 'pubcomp 7 0x00', 'pubcomp 7 0x92']);
@@ -242,6 +254,76 @@ describe('QoS 2', () => {
     second.publish('a', 'next', { qos: 2, packetId: 7 });
     await settle();
     expect(subscriber.payloads).toEqual(['once', 'next']);
+  });
+});
+
+describe('QoS 2 across a kill of the broker', () => {
+  it('publishes a packet once that was sent before and after', async () => {
+    const subscriber = await connect(durable('s'));
+    subscriber.subscribe('#', { qos: 1 });
+    const before = await connect(durable('p', { acks: 'manual' }));
+    before.publish('a', 'one', { qos: 2, packetId: 1 });
+    before.publish('b', 'two', { qos: 2, packetId: 2 });
+    await settle();
+    expect(before.log).toEqual(['pubrec 1 0x00', 'pubrec 2 0x00']);
+    before.session.onPubrel(2, 0);
+    await settle();
+    expect(before.log.at(-1)).toBe('pubcomp 2 0x00');
+    await killAndRestart();
+    const after = await connect(durable('p', { acks: 'manual' }));
+    expect(after.sessionPresent).toBe(true);
+    after.publish('a', 'one', { qos: 2, packetId: 1, dup: true });
+    after.publish('b', 'three', { qos: 2, packetId: 2 });
+    await settle();
+    expect(after.log).toEqual(['pubrec 1 0x00', 'pubrec 2 0x00']);
+    const back = await connect(durable('s'));
+    await settle();
+    const all = [...new Set([...subscriber.payloads, ...back.payloads])];
+    expect(all.sort()).toEqual(['one', 'three', 'two']);
+    expect(back.payloads.filter((payload) => payload === 'one').length).toBeLessThanOrEqual(1);
+  });
+
+  it.each(['before a snapshot', 'after a snapshot'])('delivers each message once, %s', async (when) => {
+    const options = { ...engineOptions, sessionLogEntriesMax: 100 };
+    await killAndRestart(options);
+    const held = new Set<number>();
+    const publisher = await connect({ clientId: 'p' });
+    const first = await new ScriptedClient(clock, durable('s', { acks: 'manual' }), held).connect(engine);
+    first.subscribe('a', { qos: 2 });
+    await settle();
+    if (when === 'after a snapshot') {
+      for (let i = 0; i < 150; i++) publisher.publish('a', `early ${i}`, { qos: 2 });
+      await settle();
+      for (const { packetId } of first.received) first.session.onPubrec(packetId, 0);
+      await settle();
+      for (const { packetId } of first.received) first.session.onPubcomp(packetId, 0);
+      await settle();
+    }
+    const early = first.received.length;
+    for (let i = 0; i < 5; i++) publisher.publish('a', `m${i}`, { qos: 2 });
+    await settle();
+    const sent = first.received.slice(early);
+    expect(sent.map(({ payload }) => payload)).toEqual(['m0', 'm1', 'm2', 'm3', 'm4']);
+    // m1 is done, m2 is released by us, m3 has PUBREC on its way to the log when the broker dies.
+    const [, m1, m2, m3] = sent.map(({ packetId }) => packetId) as [number, number, number, number, number];
+    first.session.onPubrec(m1, 0);
+    first.session.onPubrec(m2, 0);
+    await settle();
+    first.session.onPubcomp(m1, 0);
+    if (when === 'after a snapshot') await clock.advanceAndSettle(1000);
+    await settle();
+    first.session.onPubrec(m3, 0);
+    await killAndRestart(options);
+    const second = await new ScriptedClient(clock, durable('s'), held).connect(engine);
+    await settle();
+    expect(second.sessionPresent).toBe(true);
+    expect(second.payloads).toEqual([]); // the client holds every id: nothing it gets again is new to it
+    expect(held.size).toBe(0); // and every handshake has been completed
+    publisher.publish('a', 'dead', { qos: 2 });
+    const alive = await connect({ clientId: 'p2' });
+    alive.publish('a', 'last', { qos: 2 });
+    await settle();
+    expect(second.payloads).toEqual(['last']);
   });
 });
 

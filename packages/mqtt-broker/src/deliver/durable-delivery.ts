@@ -14,22 +14,27 @@
 //       the first time [MQTT-4.6.0-1], PUBREL before PUBLISH. [MQTT-4.4.0-1]
 //   D4. At QoS 2 the packet id is in the session log before the PUBLISH leaves, and PUBREC before PUBREL leaves:
 //       a restart then resends with the same id what the client may have, and never what it has released.
+//   D5. Messages leave in the order of the log, also where one waits for the session log (P4 of publish-path.ts).
 
 import type { Clock, Timer } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { QoS } from '../codec/packets.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import type { ReasonCode } from '../codec/reason-codes.js';
 import type { ResolvedEngineOptions } from '../engine-options.js';
 import { PacketIdState } from '../session/packet-id-table.js';
+import type { KeptMessage } from '../session/session-log-entry.js';
 import type { DeliveryStats } from './delivery-stats.js';
 import { lowerQoS } from './lower-qos.js';
 import type { MessageReader } from './message-reader.js';
-import type { OutboundLog } from './outbound-log.js';
+import { OffsetSets } from './offset-sets.js';
 import type { OutgoingMessage } from './outgoing-message.js';
 import { resendPublish } from './resend-publish.js';
 import { SendWindow, sendPubrel, sendPubrelForUnknown } from './send-window.js';
 import type { DeliveryLink, Grant, Lease, SessionDelivery, StoredAt } from './session-delivery.js';
+
+export type OutboundStep = 'sent' | 'received' | 'completed';
 
 export interface DurableDeliveryDeps {
   readonly options: ResolvedEngineOptions;
@@ -37,7 +42,11 @@ export interface DurableDeliveryDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly reader: MessageReader;
-  readonly outboundLog: OutboundLog;
+  /** D4. `then` runs when it is kept, and not at all when it cannot be: the client is then disconnected. */
+  readonly note: (
+    step: { readonly kind: OutboundStep; readonly packetId: number; readonly at: StoredAt },
+    then?: () => void,
+  ) => void;
   /** The end of what was handed out of a shard. */
   readonly endOf: (shard: number) => number;
   /** How this session's subscriptions want a message of the log; undefined when they do not. */
@@ -45,6 +54,12 @@ export interface DurableDeliveryDeps {
   readonly onRoom: () => void;
   /** The cursor has moved since it was committed. */
   readonly onProgress: () => void;
+}
+
+/** A message on its way to the outbox, behind a QoS 2 message that waits for the session log (D5). */
+interface Outgoing {
+  readonly entry: Inflight;
+  readonly frame: PublishFrame;
 }
 
 interface Inflight {
@@ -56,7 +71,7 @@ interface Inflight {
   /** How to shape it again; undefined when it was read back after a restart: asked again then. */
   readonly grant: Grant | undefined;
   readonly lease: Lease | undefined;
-  /** unsent → sent → released; QoS 1 is sent at once. `releasing` waits for the session log (D4). */
+  /** unsent → sent → releasing → released; `unsent` and `releasing` wait for the session log (D4). */
   stage: 'unsent' | 'sent' | 'releasing' | 'released';
 }
 
@@ -81,11 +96,15 @@ export class DurableDelivery implements SessionDelivery {
   /** Per message shard: where reading goes on, or LIVE. */
   readonly #positions: number[];
   #behind: number;
-  /** Offsets above the committed cursor that are in flight or released since before a restart: not to be read again. */
-  readonly #skip = new Map<number, Set<number>>();
+  /** QoS 2 messages at or above the committed cursor that the client has: a restart must not deliver them again. */
+  readonly #done = new OffsetSets();
+  /** What was in flight before a restart, and is not to be read again. */
+  readonly #restored = new OffsetSets();
   #link: DeliveryLink | undefined;
   #phase: 'offline' | 'attached' | 'started' = 'offline';
   #resend: Inflight[] = [];
+  /** Empty but while a QoS 2 message waits for the session log. */
+  #outgoing: Outgoing[] = [];
   #pump: 'idle' | 'running' = 'idle';
   #retry: Timer | undefined;
 
@@ -102,12 +121,12 @@ export class DurableDelivery implements SessionDelivery {
     this.#window = new SendWindow(deps.options.inflightMax, deps.stats);
     this.#positions = [...from.positions];
     this.#behind = this.#positions.length;
-    for (const at of from.done ?? []) this.#skipAt(at);
+    for (const at of from.done ?? []) this.#done.add(at);
     for (const { packetId, at, stage } of from.deliveries ?? []) {
       this.#window.ids.occupy(packetId, stage === 'sent' ? PacketIdState.qos2 : PacketIdState.released);
       const restored = { message: undefined, grant: undefined, lease: undefined };
       this.#inflight.set(packetId, { packetId, qos: 2, at, ...restored, stage });
-      this.#skipAt(at);
+      this.#restored.add(at);
     }
   }
 
@@ -124,18 +143,25 @@ export class DurableDelivery implements SessionDelivery {
   cursor(shard: number): number {
     const position = this.#positions[shard] as number; // one per shard
     let lowest = position === LIVE ? this.#deps.endOf(shard) : position;
-    for (const { at, lease } of this.#inflight.values())
-      if (at?.shard === shard && lease === undefined && at.offset < lowest) lowest = at.offset;
+    for (const { at, lease, stage } of this.#inflight.values()) {
+      if (at?.shard !== shard || lease !== undefined || stage === 'released') continue; // the session log has it (D4)
+      if (at.offset < lowest) lowest = at.offset;
+    }
     return lowest;
   }
 
-  /** QoS 2 deliveries in flight, as a snapshot of the session log keeps them. */
-  outbound(): RestoredDelivery[] {
-    const kept: RestoredDelivery[] = [];
-    for (const { qos, at, stage, packetId, lease } of this.#inflight.values())
-      if (qos === 2 && at !== undefined && lease === undefined)
-        kept.push({ packetId, at, stage: stage === 'released' || stage === 'releasing' ? 'released' : 'sent' });
-    return kept;
+  /** The cursor was committed: what lies below it needs no remembering. */
+  committed(cursors: readonly number[]): void {
+    for (const [shard, cursor] of cursors.entries()) this.#done.dropBelow(shard, cursor);
+  }
+
+  /** QoS 2 deliveries as a snapshot of the session log keeps them. */
+  *kept(): Generator<KeptMessage> {
+    for (const { qos, at, stage, packetId, lease } of this.#inflight.values()) {
+      if (qos !== 2 || at === undefined || lease !== undefined) continue;
+      yield { kind: stage === 'released' || stage === 'releasing' ? 'released' : 'sent', packetId, at };
+    }
+    for (const at of this.#done.values()) yield { kind: 'done', packetId: 0, at };
   }
 
   attach(link: DeliveryLink): void {
@@ -162,6 +188,7 @@ export class DurableDelivery implements SessionDelivery {
     this.#link = undefined;
     this.#phase = 'offline';
     this.#resend = [];
+    this.#outgoing = []; // all of it is in flight: a resume sends it
     this.#retry?.cancel();
     for (let shard = 0; shard < this.#positions.length; shard++)
       if (this.#positions[shard] === LIVE) this.#fallBehind(shard, this.#deps.endOf(shard));
@@ -220,15 +247,15 @@ export class DurableDelivery implements SessionDelivery {
     const effect = this.#window.pubrec(packetId, reason);
     if (effect === 'unknown') sendPubrelForUnknown(link, packetId);
     else if (effect === 'settled') {
-      this.#deps.outboundLog.completed(packetId, entry?.at);
+      if (entry !== undefined) this.#noteCompleted(entry);
       this.#settled(packetId);
     } else if (entry !== undefined) this.#release(entry, effect);
   }
 
   onPubcomp(packetId: number): void {
     if (this.#window.pubcomp(packetId) !== 'settled') return;
-    const at = this.#inflight.get(packetId)?.at;
-    this.#deps.outboundLog.completed(packetId, at);
+    const entry = this.#inflight.get(packetId);
+    if (entry !== undefined) this.#noteCompleted(entry);
     this.#settled(packetId);
   }
 
@@ -245,10 +272,24 @@ export class DurableDelivery implements SessionDelivery {
     entry.stage = 'releasing';
     this.#inflight.delete(entry.packetId); // to the back: PUBRELs are repeated in the order of PUBRECs [MQTT-4.6.0-4]
     this.#inflight.set(entry.packetId, entry);
-    this.#deps.outboundLog.received(entry.packetId, entry.at, () => {
+    const then = () => {
       entry.stage = 'released'; // D4
       if (this.#phase === 'started' && this.#link !== undefined) sendPubrel(this.#link, entry.packetId);
-    });
+    };
+    this.#noteStep('received', entry, then);
+    if (entry.at !== undefined && entry.lease === undefined) this.#done.add(entry.at);
+  }
+
+  /** A message of no message shard is not there after a restart, and so is what is known of it; nor is a lease. */
+  #noteStep(kind: OutboundStep, { packetId, at, lease }: Inflight, then: () => void): void {
+    if (at === undefined || lease !== undefined) then();
+    else this.#deps.note({ kind, packetId, at }, then);
+  }
+
+  #noteCompleted({ packetId, at, lease, qos }: Inflight): void {
+    if (qos !== 2 || at === undefined || lease !== undefined) return;
+    this.#deps.note({ kind: 'completed', packetId, at });
+    this.#done.add(at);
   }
 
   #settled(packetId: number): void {
@@ -313,14 +354,28 @@ export class DurableDelivery implements SessionDelivery {
     const entry: Inflight = { packetId, qos, at, message: kept, grant, lease, stage: qos === 1 ? 'sent' : 'unsent' };
     this.#inflight.set(packetId, entry);
     this.#deps.stats.delivered++;
-    if (qos === 1) port.outbox.writeFrame(frame, packetId);
-    else
-      this.#deps.outboundLog.sent(packetId, at, () => {
-        if (this.#link !== link || this.#inflight.get(packetId) !== entry) return; // a resume sends it
+    if (qos === 1 && this.#outgoing.length === 0) {
+      port.outbox.writeFrame(frame, packetId);
+      return 'sent';
+    }
+    this.#outgoing.push({ entry, frame }); // D5
+    if (qos === 2)
+      this.#noteStep('sent', entry, () => {
         entry.stage = 'sent'; // D4
-        port.outbox.writeFrame(frame, packetId);
+        this.#sendOutgoing();
+        if (this.#resend[0] === entry) this.#maybePump();
       });
     return 'sent';
+  }
+
+  #sendOutgoing(): void {
+    const link = this.#link;
+    while (link !== undefined) {
+      const next = this.#outgoing[0];
+      if (next === undefined || next.entry.stage === 'unsent') return;
+      this.#outgoing.shift();
+      link.port.outbox.writeFrame(next.frame, next.entry.packetId);
+    }
   }
 
   #maybePump(): void {
@@ -337,6 +392,7 @@ export class DurableDelivery implements SessionDelivery {
     for (;;) {
       if (this.#link !== link || this.#window.quota === 0 || link.port.congested) break;
       const next = this.#resend[0];
+      if (next?.stage === 'unsent') break; // D4: goes on when the session log has it
       if (next !== undefined) await this.#resendOne(link, next);
       else if (this.#behind > 0) await this.#readShard(link, this.#firstBehind());
       else break;
@@ -368,7 +424,6 @@ export class DurableDelivery implements SessionDelivery {
     message.ageTo(nowMs);
     const frame = message.frame(shapeFor(link, message, { grant, qos: entry.qos }));
     this.#window.spend();
-    if (entry.stage === 'unsent') entry.stage = 'sent'; // its session log entry went before this read began (D4)
     resendPublish(link.port.outbox, frame, entry.packetId);
   }
 
@@ -376,7 +431,7 @@ export class DurableDelivery implements SessionDelivery {
   #giveUp(entry: Inflight, why: 'trimmed' | 'expired'): void {
     this.#inflight.delete(entry.packetId);
     this.#window.ids.release(entry.packetId);
-    if (entry.qos === 2) this.#deps.outboundLog.completed(entry.packetId, entry.at);
+    this.#noteCompleted(entry);
     this.#deps.stats.droppedExpired++;
     this.#deps.onProgress();
     this.#deps.logger.debug({ packetId: entry.packetId, why }, 'a message in flight is given up');
@@ -412,12 +467,11 @@ export class DurableDelivery implements SessionDelivery {
     },
   ): void {
     const end = this.#deps.endOf(shard);
-    const skip = this.#skip.get(shard);
     const nowMs = this.#deps.clock.wallTime();
     for (const { offset, message } of page.messages) {
       if (offset >= end) break; // kept, but not handed out yet: it will be pushed (D2)
       const at = { shard, offset };
-      const grant = skip?.has(offset) ? undefined : this.#deps.grantFor(message, at);
+      const grant = this.#done.has(at) || this.#restored.has(at) ? undefined : this.#deps.grantFor(message, at);
       if (grant !== undefined && grant.qos > 0 && message.qos > 0) {
         if (message.isExpiredAt(nowMs)) this.#deps.stats.droppedExpired++;
         else {
@@ -432,12 +486,6 @@ export class DurableDelivery implements SessionDelivery {
       this.#positions[shard] = offset + 1;
     }
     this.#positions[shard] = Math.min(page.next, end);
-  }
-
-  #skipAt({ shard, offset }: StoredAt): void {
-    const offsets = this.#skip.get(shard);
-    if (offsets) offsets.add(offset);
-    else this.#skip.set(shard, new Set([offset]));
   }
 }
 

@@ -114,6 +114,11 @@ export class MessageLog<P> {
     this.#submit(target);
   }
 
+  /** Hands what was gathered to storage now instead of at the end of the turn. */
+  flush(shard: number): void {
+    this.#submit(this.#at(shard));
+  }
+
   /** Releases the publication after all that is under way in the shard (L2); only while isBusy(). */
   follow(shard: number, publication: P): void {
     const target = this.#at(shard);

@@ -20,6 +20,8 @@ export interface CursorKeeperDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly options: ResolvedEngineOptions;
+  /** What else is due in this interval; must not reject. */
+  readonly afterCommit: () => Promise<void>;
   /** The end of what was handed out of a shard. */
   readonly endOf: (shard: number) => number;
   readonly shards: {
@@ -61,16 +63,16 @@ export class CursorKeeper {
     this.#moved.add(session);
   }
 
-  /** Where a session goes on reading; the start of the log where nothing was committed. */
-  async committed(clientId: string): Promise<number[]> {
+  /** Where a session goes on reading; where it began when nothing was committed since. */
+  async committed(clientId: string, beginnings: readonly number[]): Promise<number[]> {
     const { ids, starts, ends } = this.#deps.shards;
     const found = new Map(
       (await this.#deps.storage.committedOffsets(this.#group(clientId))).map((at) => [at.shard, at.offset]),
     );
     return ids.map((id, n) => {
-      const start = starts[n] ?? 0;
+      const lowest = Math.max(starts[n] ?? 0, beginnings[n] ?? 0);
       // Beyond the end: the log lost its newest part (a driver of bounded loss), and goes on from its end.
-      return Math.min(Math.max(found.get(id) ?? start, start), ends[n] ?? 0);
+      return Math.min(Math.max(found.get(id) ?? 0, lowest), ends[n] ?? 0);
     });
   }
 
@@ -89,10 +91,16 @@ export class CursorKeeper {
     try {
       await this.#deps.storage.commitOffsets(this.#group(clientId), offsets);
       this.#committed.set(session, now);
+      delivery.committed(now);
     } catch (error) {
       this.moved(session);
       this.#deps.logger.warn({ clientId, error: errorMessage(error) }, 'a cursor could not be committed; trying again');
     }
+  }
+
+  /** What was read when the session was restored counts as committed. */
+  restored(session: Session, cursors: readonly number[]): void {
+    this.#committed.set(session, [...cursors]);
   }
 
   async forget(session: Session): Promise<void> {
@@ -115,7 +123,9 @@ export class CursorKeeper {
   #armCommit(): void {
     if (this.#state !== 'open') return;
     this.#commitTimer = this.#deps.clock.setTimer(this.#deps.options.cursorCommitIntervalMs, () => {
-      this.#running = this.#commitAll([...this.#moved]).then(() => this.#armCommit());
+      this.#running = this.#commitAll([...this.#moved])
+        .then(() => this.#deps.afterCommit())
+        .then(() => this.#armCommit());
     });
   }
 

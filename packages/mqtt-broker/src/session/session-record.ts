@@ -3,7 +3,7 @@
 // Format: JSON, so that an operator can read it with any client of the meta service. `v` is the format; a
 // reader refuses one it does not know. Byte strings are base64.
 //
-//   {"v":1,"epoch":4,"expiry":3600,"offlineSince":1764000000000,
+//   {"v":1,"born":1,"from":[0,120,7,0],"epoch":4,"expiry":3600,"offlineSince":1764000000000,
 //    "subscriptions":[{"filter":"a/+","qos":1,"nl":0,"rap":0,"rh":0,"id":7,"since":{"3":120}}],
 //    "will":{"topic":"w","payload":"Z29uZQ==","qos":1,"retain":false,"username":"u","properties":{…}}}
 
@@ -31,6 +31,10 @@ export interface WillRecord {
 }
 
 export interface SessionRecord {
+  /** The epoch it began with: what carries a lower one belongs to an ended session of the same client id. */
+  readonly born: number;
+  /** By message shard, where the shard ended when the session began: the floor of its cursor. Empty in a transient one. */
+  readonly beginnings: readonly number[];
   /** Counts the owners of this client id: a writer with an older one is fenced (D12). */
   readonly epoch: number;
   /** Seconds the session lives on without a connection; 0 ends with it. */
@@ -44,10 +48,12 @@ export interface SessionRecord {
 const FORMAT = 1;
 
 export function encodeSessionRecord(record: SessionRecord): Buffer {
-  const { epoch, expirySeconds, offlineSinceMs, subscriptions, will } = record;
+  const { born, beginnings, epoch, expirySeconds, offlineSinceMs, subscriptions, will } = record;
   return Buffer.from(
     JSON.stringify({
       v: FORMAT,
+      born,
+      from: beginnings,
       epoch,
       expiry: expirySeconds,
       offlineSince: offlineSinceMs,
@@ -82,6 +88,8 @@ function encodeWill({ will, username }: WillRecord): object {
 /** The shape of the JSON as this file writes it; every field is checked before it is believed. */
 interface WrittenSession {
   v?: unknown;
+  born?: unknown;
+  from?: unknown;
   epoch?: unknown;
   expiry?: unknown;
   offlineSince?: unknown;
@@ -95,6 +103,8 @@ export function decodeSessionRecord(clientId: string, bytes: Buffer): SessionRec
     const written = JSON.parse(bytes.toString('utf8')) as WrittenSession; // checked field by field below
     if (written.v !== FORMAT) throw new TypeError(`format ${String(written.v)} is not ${FORMAT}`);
     return {
+      born: wholeNumber(written.born, 'born'),
+      beginnings: list(written.from, 'from').map((offset) => wholeNumber(offset, 'from')),
       epoch: wholeNumber(written.epoch, 'epoch'),
       expirySeconds: wholeNumber(written.expiry, 'expiry'),
       offlineSinceMs:

@@ -75,6 +75,8 @@ export class SessionRegistry {
     const session = await this.#deps.restoreSession(stored);
     const { record } = stored;
     const nowMs = this.#deps.clock.wallTime();
+    session.born = record.born;
+    session.beginnings = record.beginnings;
     session.epoch = record.epoch;
     session.expirySeconds = record.expirySeconds;
     session.will = record.will;
@@ -113,7 +115,8 @@ export class SessionRegistry {
     this.#deps.wills.cancelDelay(session);
     session.expirySeconds = sessionExpirySeconds;
     session.offlineSinceMs = undefined;
-    session.epoch++;
+    if (resumed === undefined) session.born = this.#firstEpoch();
+    session.epoch = Math.max(session.epoch + 1, session.born);
     session.will = will && { will: { ...will, payload: Buffer.from(will.payload) }, username: port.username };
     this.#sessions.set(clientId, session);
     await this.#claim(session, resumed === undefined ? 'new' : 'resumed');
@@ -123,6 +126,14 @@ export class SessionRegistry {
     this.online++;
     this.#deps.onAttached(session);
     return { sessionPresent: resumed !== undefined, session: link };
+  }
+
+  /**
+   * Epochs of a client id rise from one of its sessions to the next, although nothing is kept of an ended one:
+   * a will and a QoS 2 handshake of the new session are then never taken for those of the old.
+   */
+  #firstEpoch(): number {
+    return Math.floor(this.#deps.clock.wallTime());
   }
 
   async #takeOver(clientId: string, next: 'resume' | 'discard'): Promise<void> {

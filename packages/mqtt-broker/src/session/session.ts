@@ -40,6 +40,10 @@ export class Session implements ShareMember {
   readonly writer: RecordWriter;
   link: LiveLink | undefined;
   state: 'open' | 'ended' = 'open';
+  /** The epoch it began with, and the newest: one more with every connection. */
+  born = 0;
+  /** Where the message shards ended when it began. */
+  beginnings: readonly number[] = [];
   epoch = 0;
   expirySeconds = 0;
   offlineSinceMs: number | undefined;
@@ -69,11 +73,11 @@ export class Session implements ShareMember {
   }
 
   record(): SessionRecord {
-    const { epoch, expirySeconds, offlineSinceMs, will } = this;
+    const { born, beginnings, epoch, expirySeconds, offlineSinceMs, will } = this;
     // What a transient session has is over with its connection; only its will is not.
     const subscriptions =
       this.lifetime === 'durable' ? Array.from(this.subscriptions.values(), ({ record }) => record) : [];
-    return { epoch, expirySeconds, offlineSinceMs, subscriptions, will };
+    return { born, beginnings, epoch, expirySeconds, offlineSinceMs, subscriptions, will };
   }
 
   /** How the plain subscriptions of this session want a message of the log; undefined when none does. */
