@@ -39,6 +39,8 @@ export class DeadlineWheel {
   readonly #slots: SlotHead[] = [];
   readonly #startMs: number;
   #timer: Timer | undefined;
+  /** At rest while it is empty: no timer, and the tick stands still. */
+  #motion: 'at rest' | 'turning' = 'at rest';
   #count = 0;
   /** The current half second. Stamped by connections when their clients show life. */
   tick = 0;
@@ -61,11 +63,10 @@ export class DeadlineWheel {
   /** Puts the deadline `ticks` ahead, wherever it was before. */
   set(deadline: Deadline, ticks: number): void {
     assert(ticks > 0, 'a deadline lies ahead');
-    if (this.#count === 0 && this.#timer === undefined) this.#wakeUp();
+    if (this.#motion === 'at rest') this.#wakeUp();
     this.cancel(deadline); // D2
     this.#link(deadline, this.tick + ticks);
     this.#count++;
-    if (this.#timer === undefined) this.#arm();
   }
 
   /** Takes it off the wheel; harmless when it is not on it. */
@@ -77,11 +78,16 @@ export class DeadlineWheel {
 
   close(): void {
     this.#timer?.cancel();
-    this.#timer = undefined;
   }
 
   #wakeUp(): void {
-    this.tick = Math.max(this.tick, Math.floor((this.#clock.now() - this.#startMs) / TICK_MS));
+    this.#motion = 'turning';
+    this.tick = Math.max(this.tick, this.#tickOfNow());
+    this.#arm();
+  }
+
+  #tickOfNow(): number {
+    return Math.floor((this.#clock.now() - this.#startMs) / TICK_MS);
   }
 
   #link(deadline: Deadline, dueTick: number): void {
@@ -99,16 +105,15 @@ export class DeadlineWheel {
   }
 
   #turn(): void {
-    this.#timer = undefined;
     // A process that was stopped, or a clock that leapt, goes through every tick it missed, once around at most.
-    const now = Math.floor((this.#clock.now() - this.#startMs) / TICK_MS);
-    const last = Math.max(now, this.tick + 1);
-    this.tick = Math.max(this.tick, last - SLOTS);
-    while (this.tick < last) {
+    const now = this.#tickOfNow();
+    this.tick = Math.max(this.tick, now - SLOTS);
+    while (this.tick < now) {
       this.tick++;
       this.#visit(this.#slots[this.tick % SLOTS] as SlotHead); // there are SLOTS of them
     }
     if (this.#count > 0) this.#arm();
+    else this.#motion = 'at rest';
   }
 
   #visit(head: SlotHead): void {
