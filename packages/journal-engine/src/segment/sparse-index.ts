@@ -63,6 +63,12 @@ export class SparseIndex {
     return found < 0 ? 0 : this.#field(found, 1);
   }
 
+  /** The last batch indexed that begins at or before the offset. */
+  entryFor(offset: number): IndexEntry | undefined {
+    const found = this.#lastBelow(0, offset + 1);
+    return found < 0 ? undefined : this.at(found);
+  }
+
   /** An offset all records before which are older than the time; undefined when none is indexed. */
   offsetBefore(timestampMs: number): number | undefined {
     const found = this.#lastBelow(2, timestampMs);

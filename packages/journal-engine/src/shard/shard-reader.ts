@@ -6,6 +6,7 @@
 //       names it, never a gap. [I1]
 //   D3. Gaps left by compaction are passed over; `next` tells where to go on.
 
+import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Offset, ReadOptions, ReadResult, StoredRecord } from '@robustmq/storage-adapter';
 import { StorageError } from '@robustmq/storage-adapter';
 import { BatchCursor } from '../batch/batch-decoder.js';
@@ -64,7 +65,7 @@ export class ShardReader {
     const from = index.offsetBefore(timestampMs) ?? segment.baseOffset;
     const range = { from: index.positionOf(from), to: segment.writtenBytes };
     for await (const step of scanSegment(this.#files, segment, range)) {
-      if (step.kind === 'damage') throw corrupt(log, segment, from);
+      if (step.kind === 'damage') continue; // the reader of those records is told
       const { recordCount, timestampMs: appendedMs, baseOffset } = step.header;
       if (recordCount > 0 && appendedMs >= timestampMs)
         return this.#clamp(log, Math.min(end, firstOffset(step.batch, baseOffset)));
@@ -79,29 +80,47 @@ export class ShardReader {
   /** Adds what one segment file has from page.next on, up to the page's bounds or the file's end. */
   async #readFile(log: ShardLog, page: Page, maxBytes: number): Promise<void> {
     const segment = segmentOf(log, page.next);
-    const damaged = segment.corrupt.find(({ from, to }) => page.next >= from && page.next < to);
-    if (damaged) throw corrupt(log, segment, page.next);
+    if (segment.corrupt.some(({ from, to }) => page.next >= from && page.next < to))
+      return page.stopAt(() => corrupt(log, segment, page.next));
     const to = segment.writtenBytes;
     try {
-      const index = await this.#indexes.of(segment);
-      const chunkBytes = Math.min(CHUNK_BYTES_MAX, Math.max(CHUNK_BYTES_MIN, maxBytes));
-      const range = { from: index.positionOf(page.next), to, chunkBytes };
-      for await (const step of scanSegment(this.#files, segment, range)) {
-        if (step.kind === 'damage') {
-          if (page.hasRecords) return; // what is intact first; the next read meets the damage
-          throw corrupt(log, segment, page.next);
-        }
-        if (page.add(step.batch) === 'full') return;
-      }
+      const outcome = await this.#addBatches(page, segment, { to, maxBytes });
+      if (outcome === 'damage') page.stopAt(() => corrupt(log, segment, page.next));
+      if (page.full) return;
     } catch (error) {
       // Retention or compaction may have taken the file away meanwhile.
       assertInRange(log, page.next, page.end);
       if (segmentOf(log, page.next) !== segment) return;
-      throw error;
+      throw error instanceof StorageError ? error : unreadable(log, segment, error);
     }
     // The file is read to its end: go on in the next segment, or in memory.
     const complete = segment.state === 'closed' || segment.sealEnd === segment.endOffset;
     if (complete && to === segment.bytes) page.skipTo(Math.min(segment.endOffset, page.end)); // D3
+  }
+
+  /** Damage before the page is nobody's business; damage that holds what the page wants next stops it (D2). */
+  async #addBatches(
+    page: Page,
+    segment: Segment,
+    { to, maxBytes }: { readonly to: number; readonly maxBytes: number },
+  ): Promise<'read' | 'damage'> {
+    const index = await this.#indexes.of(segment);
+    const entry = index.entryFor(page.next);
+    const chunkBytes = Math.min(CHUNK_BYTES_MAX, Math.max(CHUNK_BYTES_MIN, maxBytes));
+    let intactTo = entry?.offset ?? segment.baseOffset;
+    let damaged = false;
+    for await (const step of scanSegment(this.#files, segment, { from: entry?.position ?? 0, to, chunkBytes })) {
+      if (step.kind === 'damage') {
+        damaged = true;
+        continue;
+      }
+      const { baseOffset, offsetSpan } = step.header;
+      if (damaged && baseOffset > page.next) return noteDamage(segment, intactTo, baseOffset);
+      damaged = false;
+      intactTo = baseOffset + offsetSpan;
+      if (page.add(step.batch) === 'full') return 'read';
+    }
+    return damaged ? noteDamage(segment, intactTo, segment.endOffset) : 'read';
   }
 }
 
@@ -130,8 +149,10 @@ class Page {
     return this.#full;
   }
 
-  get hasRecords(): boolean {
-    return this.#records.length > 0;
+  /** What is intact is returned first; only a page that has nothing yet throws. The next read meets the damage. */
+  stopAt(damage: () => StorageError): void {
+    if (this.#records.length === 0) throw damage();
+    this.#full = true;
   }
 
   /** Takes the records of one batch from `next` on. */
@@ -198,9 +219,21 @@ function firstOffset(batch: Buffer, baseOffset: number): number {
   return cursor.done ? baseOffset : cursor.offset;
 }
 
+function noteDamage(segment: Segment, from: number, to: number): 'damage' {
+  segment.corrupt = [...segment.corrupt, { from, to }];
+  return 'damage';
+}
+
+function unreadable(log: ShardLog, segment: Segment, cause: unknown): StorageError {
+  return new StorageError('FAILED', `shard ${log.id}: ${segment.fileName} cannot be read: ${errorMessage(cause)}`, {
+    cause,
+  });
+}
+
 function corrupt(log: ShardLog, segment: Segment, offset: number): StorageError {
   const known = segment.corrupt.find(({ from, to }) => offset >= from && offset < to);
   const range = known ? `offsets ${known.from} to ${known.to - 1}` : `offset ${offset} on`;
-  const message = `shard ${log.id}: ${range} cannot be read, ${segment.fileName} is damaged; restore the file or read on behind it`;
+  const advice = known ? `restore the file, or go on reading at ${known.to}` : 'restore the file';
+  const message = `shard ${log.id}: ${range} cannot be read, ${segment.fileName} is damaged; ${advice}`;
   return new StorageError('FAILED', message, { cause: new JournalError('CORRUPT', message) });
 }
