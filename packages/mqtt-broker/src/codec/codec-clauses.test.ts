@@ -394,6 +394,12 @@ const FROM_SERVER: readonly Row[] = [
     () => receive(5, rawPacket(0xe0, 0, rawProperties(17, [0, 0, 0, 1]))),
   ],
   ['SUBSCRIBE from a server', MALFORMED, 'MQTT5 §2.1.2', () => receive(5, rawPacket(0x82, [0, 1], 0, T, 0))],
+  [
+    'authentication data without a method in CONNACK',
+    PROTOCOL,
+    'MQTT5 §3.2.2.3.18',
+    () => receive(5, rawPacket(0x20, 0, 0, rawProperties(22, 'd'))),
+  ],
   ['a maximum QoS of 2', PROTOCOL, 'MQTT5 §3.2.2.3.4', () => receive(5, rawPacket(0x20, 0, 0, rawProperties(36, 2)))],
 ];
 
