@@ -1,4 +1,5 @@
 export { MetaError, type MetaErrorCode } from '../errors.js';
+export { type ConnectMetaDeps, type ConnectMetaOptions, connectMeta } from './connect-meta.js';
 export type {
   CallOptions,
   Compare,

@@ -16,6 +16,7 @@ import type {
   WatchBatch,
   WatchOptions,
 } from './meta-client.js';
+import { RequestSequence } from './request-sequence.js';
 import {
   accepted,
   type RequestLimits,
@@ -36,16 +37,20 @@ export interface LocalMetaClientDeps {
   readonly limits: RequestLimits;
   /** Draws lease ids. */
   readonly prng: Prng;
+  /** Numbers the writes; a fresh one by default. */
+  readonly requests?: RequestSequence;
 }
 
 /** The client of a node's own state: no wire, the same answers. Closing it closes nothing below. */
 export class LocalMetaClient implements MetaClient {
   readonly #deps: LocalMetaClientDeps;
+  readonly #requests: RequestSequence;
   readonly #watches = new Set<LocalWatch>();
   #phase: 'open' | 'closed' = 'open';
 
   constructor(deps: LocalMetaClientDeps) {
     this.#deps = deps;
+    this.#requests = deps.requests ?? new RequestSequence();
   }
 
   async get(key: string, options: RangeOptions = {}): Promise<KeyValue | undefined> {
@@ -128,7 +133,12 @@ export class LocalMetaClient implements MetaClient {
 
   async #propose(body: CommandBody, options: CallOptions): Promise<CommandResult> {
     this.#checkOpen();
-    return settled(this.#deps.access.propose({ body }, options), options.signal);
+    const identity = this.#requests.begin();
+    try {
+      return await settled(this.#deps.access.propose({ body, identity }, options), options.signal);
+    } finally {
+      this.#requests.end(identity);
+    }
   }
 
   #checkOpen(): void {

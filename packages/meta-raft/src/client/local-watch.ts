@@ -1,11 +1,12 @@
+import { MiB } from '@robustmq/stdx/byte-size';
 import { MetaError } from '../errors.js';
 import type { KeyRange } from '../state/key-range.js';
-import type { Watcher, WatchHub, WatchTake } from '../state/watch-hub.js';
+import type { TakeLimits, Watcher, WatchHub, WatchTake } from '../state/watch-hub.js';
 import type { WatchBatch } from './meta-client.js';
 import { toWatchBatch } from './requests.js';
 
-/** Events per batch beyond which it ends with the revision it is in. */
-const BATCH_EVENTS_MAX = 1000;
+/** Where a batch ends, with the revision it is in. */
+const BATCH_LIMITS: TakeLimits = { versions: 1000, bytes: MiB };
 
 export interface LocalWatchInit {
   readonly hub: WatchHub;
@@ -47,7 +48,7 @@ export class LocalWatch implements AsyncIterableIterator<WatchBatch> {
     for (;;) {
       if (this.#phase.phase === 'broken') throw this.#phase.error;
       if (this.#phase.phase === 'ended') return { done: true, value: undefined };
-      const taken = this.#watcher.take(BATCH_EVENTS_MAX);
+      const taken = this.#watcher.take(BATCH_LIMITS);
       if (taken.take === 'changes') return { done: false, value: toWatchBatch(taken.versions, taken.revision) };
       if (taken.take === 'compacted') this.#end({ phase: 'broken', error: compacted(this.#watcher, taken) });
       else await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -68,21 +68,25 @@ export function toQuery(selector: KeySelector, options: RangeOptions, limits: Re
 }
 
 export function toTransaction(transaction: Transaction, limits: RequestLimits): StateTransaction {
-  const otherwise = transaction.otherwise ?? [];
-  const longest = Math.max(transaction.when.length, transaction.then.length, otherwise.length);
+  const wanted = {
+    when: transaction.when.map((compare) => toCondition(compare, limits)),
+    then: transaction.then.map((operation) => toOperation(operation, limits)),
+    otherwise: (transaction.otherwise ?? []).map((operation) => toOperation(operation, limits)),
+  };
+  checkLimits(wanted, limits);
+  return wanted;
+}
+
+/** Throws TOO_LARGE. */
+export function checkLimits(transaction: StateTransaction, limits: RequestLimits): void {
+  const longest = Math.max(transaction.when.length, transaction.then.length, transaction.otherwise.length);
   if (longest > limits.operationsMax) {
     throw new MetaError(
       'TOO_LARGE',
       `The transaction has ${longest} conditions or operations in one list; the limit is ${limits.operationsMax}. Split it.`,
     );
   }
-  const wanted = {
-    when: transaction.when.map((compare) => toCondition(compare, limits)),
-    then: transaction.then.map((operation) => toOperation(operation, limits)),
-    otherwise: otherwise.map((operation) => toOperation(operation, limits)),
-  };
-  checkSize(wanted, limits);
-  return wanted;
+  checkSize(transaction, limits);
 }
 
 export function toPut(

@@ -60,6 +60,13 @@ export function encodeCommand(command: Command): Buffer {
   return out.finish();
 }
 
+/** Puts the leader's time into an encoded command: the one who proposes stamps, wherever the command was encoded. */
+export function stampCommand(payload: Buffer, timeMs: number): void {
+  if (payload.length < 9) return; // apply() will find it unreadable
+  payload.writeUInt32BE(Math.floor(timeMs / 2 ** 32), 1);
+  payload.writeUInt32BE(timeMs % 2 ** 32, 5);
+}
+
 /** Byte buffers in the result are views of `payload`. Throws RangeError or UnexpectedEnd on anything malformed. */
 export function decodeCommand(payload: Buffer): Command {
   const read = new ByteReader(payload);

@@ -121,7 +121,7 @@ export type CommandResult =
       readonly answers: readonly OperationAnswer[];
     }
   | { readonly kind: 'lease-granted'; readonly id: LeaseId; readonly ttlMs: number; readonly revision: number }
-  | { readonly kind: 'lease-revoked'; readonly revision: number; readonly deleted: number }
+  | { readonly kind: 'lease-revoked'; readonly id: LeaseId; readonly revision: number; readonly deleted: number }
   | { readonly kind: 'compacted'; readonly revision: number }
   | Rejection;
 

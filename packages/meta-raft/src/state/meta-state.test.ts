@@ -233,7 +233,7 @@ describe('watch (the validators of etcd)', () => {
     const slow = hub.open(ALL, 2, () => {});
     const exact = hub.open(ALL, 3, () => {});
     at.apply({ kind: 'compact', revision: 3 });
-    expect(slow.take(10)).toEqual({ take: 'compacted', compactedRevision: 3 });
+    expect(slow.take({ versions: 10, bytes: 1000 })).toEqual({ take: 'compacted', compactedRevision: 3 });
     const seen: string[] = [];
     drain(exact, seen, 10);
     expect(seen).toEqual(['3 0 "a" deleted', '4 0 "c" v']);
@@ -244,15 +244,19 @@ describe('watch (the validators of etcd)', () => {
     expect(at.state.digest.records).toBe(2);
     const future = hub.open(ALL, 6, () => {});
     at.apply(transact(put('x')));
-    expect(future.take(10)).toEqual({ take: 'nothing' });
+    expect(future.take({ versions: 10, bytes: 1000 })).toEqual({ take: 'nothing' });
     at.apply(transact(put('y')));
-    expect(future.take(10)).toMatchObject({ revision: 6 });
+    expect(future.take({ versions: 10, bytes: 1000 })).toMatchObject({ revision: 6 });
   });
 });
 
 /** Takes until nothing is left; checks that no revision is split and none comes back. */
 function drain(watcher: ReturnType<WatchHub['open']>, into: string[], versionsMax: number): void {
-  for (let taken = watcher.take(versionsMax); taken.take !== 'nothing'; taken = watcher.take(versionsMax)) {
+  for (
+    let taken = watcher.take({ versions: versionsMax, bytes: 1000 });
+    taken.take !== 'nothing';
+    taken = watcher.take({ versions: versionsMax, bytes: 1000 })
+  ) {
     if (taken.take === 'compacted') throw new Error('compacted');
     for (const version of taken.versions) {
       const text = version.value === undefined ? 'deleted' : version.value.toString();

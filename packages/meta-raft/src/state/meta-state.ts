@@ -163,7 +163,7 @@ export class MetaState {
       if (version) deleteKey(this, writer, version);
     }
     this.leases.remove(id);
-    return { kind: 'lease-revoked', revision: this.versions.revision, deleted: writer.writes };
+    return { kind: 'lease-revoked', id, revision: this.versions.revision, deleted: writer.writes };
   }
 
   #compact(revision: number): CommandResult {

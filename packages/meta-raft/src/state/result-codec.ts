@@ -6,7 +6,7 @@
 //   ...     by kind:
 //     transacted     u8 branch (0 otherwise, 1 then), list of answers
 //     lease-granted  string lease id, u64 ttl in milliseconds
-//     lease-revoked  u32 deleted
+//     lease-revoked  string lease id, u32 deleted
 //     compacted      nothing
 //     rejected       u8 code (its place in REJECTION_CODES), string message
 //
@@ -37,7 +37,7 @@ export function encodeResult(result: CommandResult): Buffer {
       break;
     case 'lease-revoked':
       out.u8(3).u64(result.revision);
-      out.u32(result.deleted);
+      out.string(result.id).u32(result.deleted);
       break;
     case 'compacted':
       out.u8(4).u64(result.revision);
@@ -67,7 +67,7 @@ export function decodeResult(bytes: Buffer): CommandResult {
     case 2:
       return { kind: 'lease-granted', id: read.string(), ttlMs: read.u64(), revision };
     case 3:
-      return { kind: 'lease-revoked', revision, deleted: read.u32() };
+      return { kind: 'lease-revoked', id: read.string(), revision, deleted: read.u32() };
     case 4:
       return { kind: 'compacted', revision };
     case 5: {

@@ -1,6 +1,6 @@
 import { assert } from '@robustmq/stdx/assert';
 import type { RangeAnswer, RangeQuery, SortTarget } from './command.js';
-import { type KeyBytes, type KeyRange, rangeContains } from './key-range.js';
+import type { KeyBytes, KeyRange } from './key-range.js';
 import { OrderedIndex } from './ordered-index.js';
 import { type Draft, encodeVersion, type LeaseId, type LiveVersion, type Version, versionRecordKey } from './record.js';
 import type { RecordLedger } from './record-ledger.js';
@@ -267,9 +267,4 @@ function compareBy(by: SortTarget, a: LiveVersion, b: LiveVersion): number {
   if (by === 'value') return Buffer.compare(a.value, b.value);
   if (by === 'key') return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
   return a[by] - b[by];
-}
-
-/** Of a change, the versions whose key lies in the range. */
-export function changesWithin(change: Change, range: KeyRange): Version[] {
-  return change.filter((version) => rangeContains(range, version.key));
 }

@@ -1,7 +1,7 @@
 import { assert } from '@robustmq/stdx/assert';
-import type { KeyRange } from './key-range.js';
+import { type KeyRange, rangeContains } from './key-range.js';
 import type { Version } from './record.js';
-import { changesWithin, type VersionStore } from './version-store.js';
+import type { VersionStore } from './version-store.js';
 
 export type WatchTake =
   /** All changes of the watched keys from the cursor up to and including `revision`; whole revisions, in order. */
@@ -48,6 +48,12 @@ export class WatchHub {
   }
 }
 
+export interface TakeLimits {
+  readonly versions: number;
+  /** Of keys and values. */
+  readonly bytes: number;
+}
+
 interface WatcherInit {
   readonly range: KeyRange;
   readonly from: number;
@@ -77,18 +83,22 @@ export class Watcher {
     this.#init.wake();
   }
 
-  /** At least `versionsMax` versions are taken only to complete a revision: one is never split. */
-  take(versionsMax: number): WatchTake {
+  /** Ends with the revision that reaches one of the limits: a revision is never split. */
+  take(limits: TakeLimits): WatchTake {
     const store = this.#init.store();
     if (this.#nextRevision < store.compactedRevision) {
       return { take: 'compacted', compactedRevision: store.compactedRevision };
     }
     const versions: Version[] = [];
     let revision = this.#nextRevision;
-    for (; revision <= store.revision && versions.length < versionsMax; revision++) {
-      const change = store.change(revision);
-      if (!change) continue; // revision 0: before the empty store
-      versions.push(...changesWithin(change, this.range));
+    let bytes = 0;
+    for (; revision <= store.revision && versions.length < limits.versions && bytes < limits.bytes; revision++) {
+      // Revision 0, before the empty store, has no change.
+      for (const version of store.change(revision) ?? []) {
+        if (!rangeContains(this.range, version.key)) continue;
+        versions.push(version);
+        bytes += version.key.length + (version.value?.length ?? 0);
+      }
     }
     this.#nextRevision = revision;
     if (versions.length === 0) return { take: 'nothing' };

@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '@robustmq/stdx/clock';
 import { createPrng } from '@robustmq/stdx/prng';
 import { LocalMetaClient } from '../client/local-meta-client.js';
 import type { MetaClient } from '../client/meta-client.js';
+import { RequestSequence } from '../client/request-sequence.js';
 import { DEFAULT_REQUEST_LIMITS } from '../options.js';
 import type { Digest } from '../state/record-ledger.js';
 import { SoloStateAccess } from './solo-state-access.js';
@@ -34,8 +35,15 @@ export function createMemoryMeta(options: MemoryMetaOptions = {}): MemoryMeta {
   const access = new SoloStateAccess(options.clock ?? systemClock);
   const prng = createPrng(options.seed ?? 'memory-meta');
   let clients = 0;
-  const connect = () =>
-    new LocalMetaClient({ access, limits: DEFAULT_REQUEST_LIMITS, prng: prng.fork(`client ${clients++}`) });
+  const connect = () => {
+    const name = `client-${clients++}`;
+    return new LocalMetaClient({
+      access,
+      limits: DEFAULT_REQUEST_LIMITS,
+      prng: prng.fork(name),
+      requests: new RequestSequence(name),
+    });
+  };
   return new MemoryMetaClient(access, connect);
 }
 

@@ -64,15 +64,15 @@ export class SoloStateAccess implements StateAccess {
   #apply({ body, identity }: ProposedCommand): CommandResult {
     const command: Command = { timeMs: this.#clock.wallTime(), identity, body };
     const result = this.state.apply(encodeCommand(command), ++this.#index);
-    this.#followLeases(body, result);
+    this.#followLeases(result);
     this.watches.changed();
     return result;
   }
 
-  #followLeases(body: ProposedCommand['body'], result: CommandResult): void {
+  #followLeases(result: CommandResult): void {
     const granted = result.kind === 'lease-granted' ? this.state.leases.get(result.id) : undefined;
     if (granted) this.#leases.granted(granted);
-    if (result.kind === 'lease-revoked' && 'id' in body) this.#leases.removed(body.id);
+    if (result.kind === 'lease-revoked') this.#leases.removed(result.id);
   }
 
   #checkReachable(): void {

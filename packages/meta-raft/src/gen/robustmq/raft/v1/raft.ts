@@ -197,7 +197,7 @@ export interface InstallSnapshotResponse {
 
 export interface ProposeRequest {
   group: number;
-  /** A command without its time, which the leader stamps (command-codec.ts). */
+  /** An encoded command (command-codec.ts). The leader puts its own time into it. */
   command: Buffer;
 }
 
@@ -210,8 +210,6 @@ export interface ProposeResponse {
     /** The node asked does not lead. Nothing was done. */
     { $case: "notLeader"; value: NotLeader }
     | undefined;
-  /** The index up to which the asker's state must have come before it answers its client. */
-  appliedIndex: number;
 }
 
 export interface NotLeader {
@@ -1641,7 +1639,7 @@ export const ProposeRequest: MessageFns<ProposeRequest> = {
 };
 
 function createBaseProposeResponse(): ProposeResponse {
-  return { outcome: undefined, appliedIndex: 0 };
+  return { outcome: undefined };
 }
 
 export const ProposeResponse: MessageFns<ProposeResponse> = {
@@ -1653,9 +1651,6 @@ export const ProposeResponse: MessageFns<ProposeResponse> = {
       case "notLeader":
         NotLeader.encode(message.outcome.value, writer.uint32(18).fork()).join();
         break;
-    }
-    if (message.appliedIndex !== 0) {
-      writer.uint32(24).uint64(message.appliedIndex);
     }
     return writer;
   },
@@ -1687,14 +1682,6 @@ export const ProposeResponse: MessageFns<ProposeResponse> = {
             }
 
             message.outcome = { $case: "notLeader", value: NotLeader.decode(reader, reader.uint32()) };
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
-              break;
-            }
-
-            message.appliedIndex = longToNumber(reader.uint64());
             continue;
           }
         }
