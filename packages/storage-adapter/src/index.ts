@@ -1,5 +1,7 @@
 export type { Capabilities, Durability } from './capabilities.js';
 export { STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.js';
+export type { LevelStorageOptions } from './level/level-options.js';
+export { LevelShardStorage, type LevelStorageDeps } from './level/level-shard-storage.js';
 export { MemoryShardStorage } from './memory/memory-shard-storage.js';
 export type { AppendRecord, Offset, Producer, ShardId, StoredRecord } from './record.js';
 export {

@@ -1,0 +1,108 @@
+// Takes records away from the beginning of a shard: because trim() said so, or because they are too old or too many.
+//
+// Invariants:
+//   T1. logStart is durable before the first record below it is deleted.
+//   T2. Deletion goes in steps with the queue free in between, so that appends wait for one step at most.
+//   T3. A crash in between leaves records below logStart that nobody can read; the next tick deletes them.
+
+import type { LevelCommitQueue } from './level-commit-queue.js';
+import type { LevelDatabase, LevelEntry, LevelOperation } from './level-database.js';
+import { headKey, newestKey, offsetOfRecordKey, recordRange, tagKey } from './level-keys.js';
+import type { LevelShard } from './level-shard.js';
+import { decodeNewest, decodeRecord, encodeHead, type ShardHead } from './level-values.js';
+
+/** One step. */
+const STEP = { limit: 256, bytesMax: 4 * 1024 * 1024 } as const;
+
+export class LevelTrimming {
+  readonly #database: LevelDatabase;
+  readonly #queue: LevelCommitQueue;
+
+  constructor(database: LevelDatabase, queue: LevelCommitQueue) {
+    this.#database = database;
+    this.#queue = queue;
+  }
+
+  /** Raises logStart, durably. The records go with sweep(). */
+  async trimTo(shard: LevelShard, before: number): Promise<void> {
+    await this.#queue.alone(async () => {
+      if (before <= shard.head.logStart || shard.state === 'deleted') return; // S5
+      await this.#storeHead(shard, { ...shard.head, logStart: before }, []);
+    });
+  }
+
+  /** Deletes what lies below logStart (T2). */
+  async sweep(shard: LevelShard): Promise<void> {
+    while (shard.state === 'live' && shard.cleanFrom < shard.head.logStart) {
+      await this.#queue.alone(() => this.#sweepStep(shard));
+    }
+  }
+
+  /** Applies the retention of a shard. */
+  async enforce(shard: LevelShard, wallTimeMs: number): Promise<void> {
+    const { cleanup, retentionMs, retentionBytes } = shard.config;
+    if (cleanup === 'delete' && (retentionMs !== undefined || retentionBytes !== undefined)) {
+      for (let before = await this.#expired(shard, wallTimeMs); before > shard.head.logStart; ) {
+        await this.trimTo(shard, before);
+        await this.sweep(shard);
+        before = await this.#expired(shard, wallTimeMs);
+      }
+    }
+    await this.sweep(shard); // T3
+  }
+
+  /** Where the first step's worth of expired records ends; logStart when nothing has expired. */
+  async #expired({ number, head, config }: LevelShard, wallTimeMs: number): Promise<number> {
+    const { logStart, end, payloadBytes } = head;
+    const { retentionMs, retentionBytes = Number.POSITIVE_INFINITY } = config;
+    const oldestMs = retentionMs === undefined ? 0 : wallTimeMs - retentionMs;
+    let keepFrom = logStart;
+    let bytes = payloadBytes;
+    for (const [key, value] of await this.#database.entries(recordRange(number, logStart, end), STEP)) {
+      const record = decodeRecord(offsetOfRecordKey(key), value);
+      if (record.timestampMs >= oldestMs && bytes <= retentionBytes) break;
+      bytes -= record.payload.length;
+      keepFrom = record.offset + 1;
+    }
+    return keepFrom;
+  }
+
+  async #sweepStep(shard: LevelShard): Promise<void> {
+    const { head, number } = shard;
+    const entries = await this.#database.entries(recordRange(number, shard.cleanFrom, head.logStart), STEP);
+    if (entries.length === 0) {
+      shard.cleanFrom = head.logStart;
+      return;
+    }
+    const { operations, payloadBytes, next } = await this.#deletionOf(shard, entries);
+    await this.#storeHead(shard, { ...head, payloadBytes: head.payloadBytes - payloadBytes }, operations);
+    shard.cleanFrom = next;
+  }
+
+  async #deletionOf({ number }: LevelShard, entries: readonly LevelEntry[]) {
+    const operations: LevelOperation[] = [];
+    const keyed: { at: Buffer; offset: number }[] = [];
+    let payloadBytes = 0;
+    let next = 0;
+    for (const [key, value] of entries) {
+      const record = decodeRecord(offsetOfRecordKey(key), value);
+      operations.push({ type: 'del', key });
+      for (const tag of record.tags) operations.push({ type: 'del', key: tagKey(number, tag, record.offset) });
+      if (record.key !== undefined) keyed.push({ at: newestKey(number, record.key), offset: record.offset });
+      payloadBytes += record.payload.length;
+      next = record.offset + 1;
+    }
+    const newest = await this.#database.getMany(keyed.map(({ at }) => at));
+    keyed.forEach(({ at, offset }, i) => {
+      const entry = newest[i];
+      if (entry && decodeNewest(entry).offset === offset) operations.push({ type: 'del', key: at });
+    });
+    return { operations, payloadBytes, next };
+  }
+
+  async #storeHead(shard: LevelShard, head: ShardHead, operations: LevelOperation[]): Promise<void> {
+    const put: LevelOperation = { type: 'put', key: headKey(shard.number), value: encodeHead(head) };
+    await this.#database.write([...operations, put], operations.length === 0 ? 'durable' : 'later'); // T1
+    shard.head = head;
+  }
+}
