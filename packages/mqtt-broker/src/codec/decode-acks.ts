@@ -19,25 +19,31 @@ interface ReasonRule {
   readonly clause: string;
 }
 
-function rule(packet: string, place: PropertyPlace, allowed: ReadonlySet<number>, clause: string): ReasonRule {
-  return { packet, place, allowed, clause };
-}
-
 const A = ALLOWED_REASON_CODES;
 const P = PropertyPlace;
 
 const RULES = {
-  puback: rule('PUBACK', P.puback, A.puback, 'MQTT-3.4.2-1'),
-  pubrec: rule('PUBREC', P.pubrec, A.puback, 'MQTT-3.5.2-1'),
-  pubrel: rule('PUBREL', P.pubrel, A.pubrel, 'MQTT-3.6.2-1'),
-  pubcomp: rule('PUBCOMP', P.pubcomp, A.pubrel, 'MQTT-3.7.2-1'),
-  suback: rule('SUBACK', P.suback, A.suback, 'MQTT-3.9.3-2'),
-  unsuback: rule('UNSUBACK', P.unsuback, A.unsuback, 'MQTT-3.11.3-2'),
-  disconnectFromClient: rule('DISCONNECT', P.disconnectFromClient, A.disconnectFromClient, 'MQTT-3.14.2-1'),
-  disconnectFromServer: rule('DISCONNECT', P.disconnectFromServer, A.disconnectFromServer, 'MQTT-3.14.2-1'),
-  authFromClient: rule('AUTH', P.auth, A.authFromClient, 'MQTT-3.15.2-1'),
-  authFromServer: rule('AUTH', P.auth, A.authFromServer, 'MQTT-3.15.2-1'),
-} as const;
+  puback: { packet: 'PUBACK', place: P.puback, allowed: A.puback, clause: 'MQTT-3.4.2-1' },
+  pubrec: { packet: 'PUBREC', place: P.pubrec, allowed: A.puback, clause: 'MQTT-3.5.2-1' },
+  pubrel: { packet: 'PUBREL', place: P.pubrel, allowed: A.pubrel, clause: 'MQTT-3.6.2-1' },
+  pubcomp: { packet: 'PUBCOMP', place: P.pubcomp, allowed: A.pubrel, clause: 'MQTT-3.7.2-1' },
+  suback: { packet: 'SUBACK', place: P.suback, allowed: A.suback, clause: 'MQTT-3.9.3-2' },
+  unsuback: { packet: 'UNSUBACK', place: P.unsuback, allowed: A.unsuback, clause: 'MQTT-3.11.3-2' },
+  disconnectFromClient: {
+    packet: 'DISCONNECT',
+    place: P.disconnectFromClient,
+    allowed: A.disconnectFromClient,
+    clause: 'MQTT-3.14.2-1',
+  },
+  disconnectFromServer: {
+    packet: 'DISCONNECT',
+    place: P.disconnectFromServer,
+    allowed: A.disconnectFromServer,
+    clause: 'MQTT-3.14.2-1',
+  },
+  authFromClient: { packet: 'AUTH', place: P.auth, allowed: A.authFromClient, clause: 'MQTT-3.15.2-1' },
+  authFromServer: { packet: 'AUTH', place: P.auth, allowed: A.authFromServer, clause: 'MQTT-3.15.2-1' },
+} as const satisfies Readonly<Record<string, ReasonRule>>;
 
 type AckKind = 'puback' | 'pubrec' | 'pubrel' | 'pubcomp';
 

@@ -1,9 +1,11 @@
 import { assert } from '@robustmq/stdx/assert';
-import { type Properties, VARIABLE_BYTE_INTEGER_MAX } from './packets.js';
+import { type MessageProperties, type Properties, VARIABLE_BYTE_INTEGER_MAX } from './packets.js';
 import { type PropertyPlace, type PropertyRule, RULES_BY_PLACE } from './property-rules.js';
+import { utf8Bytes, writeUtf8 } from './short-text.js';
 
 const FIXED_HEADER_BYTES_MAX = 5;
 const TEXT_BYTES_MAX = 65_535;
+const TEXT_TOO_LONG = `a string or binary value of a packet has at most ${TEXT_BYTES_MAX} bytes`;
 
 /**
  * Writes the body of one packet into a scratch buffer that grows, and finish() puts the fixed header in
@@ -42,17 +44,17 @@ export class PacketWriter {
     return this;
   }
 
-  text(value: string): this {
-    const bytes = Buffer.byteLength(value);
-    assert(bytes <= TEXT_BYTES_MAX, `a string of a packet has at most ${TEXT_BYTES_MAX} bytes, not ${bytes}`);
+  text(text: string): this {
+    const bytes = utf8Bytes(text);
+    assert(bytes <= TEXT_BYTES_MAX, TEXT_TOO_LONG);
     this.u16(bytes);
     const at = this.#room(bytes);
-    this.#buffer.write(value, at, 'utf8');
+    writeUtf8(this.#buffer, at, { text, bytes });
     return this;
   }
 
   binary(value: Uint8Array): this {
-    assert(value.length <= TEXT_BYTES_MAX, `binary data of a packet has at most ${TEXT_BYTES_MAX} bytes`);
+    assert(value.length <= TEXT_BYTES_MAX, TEXT_TOO_LONG);
     return this.u16(value.length).raw(value);
   }
 
@@ -64,15 +66,32 @@ export class PacketWriter {
 
   /** The property length and the properties that belong at this place; others are left out [MQTT-2.2.2-1]. */
   properties(properties: Properties | undefined, place: PropertyPlace): this {
-    const lengthAt = this.#room(1);
-    this.#buffer[lengthAt] = 0;
+    const lengthAt = this.openProperties();
     if (properties === undefined) return this;
     for (const rule of RULES_BY_PLACE.get(place) ?? []) {
       const value = properties[rule.name];
       if (value !== undefined) this.#property(rule, value);
     }
-    this.#closeLength(lengthAt);
+    this.closeProperties(lengthAt);
     return this;
+  }
+
+  /** Begins properties that the caller writes one by one, in front of closeProperties(). */
+  openProperties(): number {
+    const lengthAt = this.#room(1);
+    this.#buffer[lengthAt] = 0;
+    return lengthAt;
+  }
+
+  /** One byte was left for the property length; a longer one moves the properties up. */
+  closeProperties(lengthAt: number): void {
+    const length = this.#at - lengthAt - 1;
+    const extra = variableByteIntegerBytes(length) - 1;
+    if (extra > 0) {
+      this.#room(extra);
+      this.#buffer.copyWithin(lengthAt + 1 + extra, lengthAt + 1, this.#at - extra);
+    }
+    writeVariableByteInteger(this.#buffer, lengthAt, length);
   }
 
   /** The packet in a buffer of its own. */
@@ -115,17 +134,6 @@ export class PacketWriter {
     }
   }
 
-  /** One byte was left for the property length; a longer one moves the properties up. */
-  #closeLength(lengthAt: number): void {
-    const length = this.#at - lengthAt - 1;
-    const extra = variableByteIntegerBytes(length) - 1;
-    if (extra > 0) {
-      this.#room(extra);
-      this.#buffer.copyWithin(lengthAt + 1 + extra, lengthAt + 1, this.#at - extra);
-    }
-    writeVariableByteInteger(this.#buffer, lengthAt, length);
-  }
-
   #room(bytes: number): number {
     const at = this.#at;
     this.#at += bytes;
@@ -135,6 +143,18 @@ export class PacketWriter {
       this.#buffer = larger;
     }
     return at;
+  }
+}
+
+/** The properties that belong to a message, and no others of the object they are in. */
+export function writeMessageProperties(writer: PacketWriter, message: MessageProperties): void {
+  const { payloadFormatIndicator, contentType, responseTopic, correlationData, userProperties } = message;
+  if (payloadFormatIndicator !== undefined) writer.u8(1).u8(payloadFormatIndicator);
+  if (contentType !== undefined) writer.u8(3).text(contentType);
+  if (responseTopic !== undefined) writer.u8(8).text(responseTopic);
+  if (correlationData !== undefined) writer.u8(9).binary(correlationData);
+  if (userProperties !== undefined) {
+    for (const [name, value] of userProperties) writer.u8(38).text(name).text(value);
   }
 }
 

@@ -28,6 +28,7 @@ const ALLOWED: Readonly<Record<keyof typeof PropertyPlace, readonly number[]>> =
   disconnectFromClient: [17, 31, 38],
   disconnectFromServer: [28, 31, 38],
   auth: [21, 22, 31, 38],
+  message: [1, 3, 8, 9, 38],
 };
 
 const BYTE: Part[] = [1];

@@ -20,6 +20,8 @@ export const PropertyPlace = {
   disconnectFromClient: 1 << 13,
   disconnectFromServer: 1 << 14,
   auth: 1 << 15,
+  /** Not a packet: what belongs to a message and lies in storage with it. */
+  message: 1 << 16,
 } as const;
 
 export type PropertyPlace = (typeof PropertyPlace)[keyof typeof PropertyPlace];
@@ -49,17 +51,17 @@ export interface PropertyRule {
 
 const P = PropertyPlace;
 const PUBLISH = P.publishFromClient | P.publishFromServer;
-const MESSAGE = PUBLISH | P.will;
+const MESSAGE = PUBLISH | P.will | P.message;
 const HANDSHAKE = P.connect | P.connack;
 const ACKS = P.puback | P.pubrec | P.pubrel | P.pubcomp;
-const ANYWHERE = 0xffff;
+const ANYWHERE = 0x1_ffff;
 
 type Details = Partial<Pick<PropertyRule, 'min' | 'repeats'>>;
 type Row = readonly [number, keyof Properties, PropertyEncoding, number, string, Details?];
 
 const ROWS: readonly Row[] = [
   [1, 'payloadFormatIndicator', 'flag', MESSAGE, '3.3.2.3.2'],
-  [2, 'messageExpiryInterval', 'u32', MESSAGE, '3.3.2.3.3'],
+  [2, 'messageExpiryInterval', 'u32', PUBLISH | P.will, '3.3.2.3.3'],
   [3, 'contentType', 'text', MESSAGE, '3.3.2.3.9'],
   [8, 'responseTopic', 'topic name', MESSAGE, '3.3.2.3.5'],
   [9, 'correlationData', 'binary', MESSAGE, '3.3.2.3.6'],

@@ -6,16 +6,14 @@
 // a resend) differs, and its place is known. A payload above INLINE_PAYLOAD_BYTES_MAX stays outside, so
 // that it is written by reference and never copied.
 
-import { PacketWriter, variableByteIntegerBytes, writeVariableByteInteger } from './packet-writer.js';
 import {
-  type MessageProperties,
-  PacketType,
-  type Properties,
-  type ProtocolVersion,
-  type PublishPacket,
-  type QoS,
-} from './packets.js';
-import { PropertyPlace } from './property-rules.js';
+  PacketWriter,
+  variableByteIntegerBytes,
+  writeMessageProperties,
+  writeVariableByteInteger,
+} from './packet-writer.js';
+import { type MessageProperties, PacketType, type ProtocolVersion, type PublishPacket, type QoS } from './packets.js';
+import { utf8Bytes, writeUtf8 } from './short-text.js';
 
 /** Copying this much costs less than one more buffer in a gathered write. */
 export const INLINE_PAYLOAD_BYTES_MAX = 4096;
@@ -85,8 +83,7 @@ const NOTHING = Buffer.alloc(0);
 export function encodePublishFrame(message: PublishedMessage, shape: PublishShape): PublishFrame {
   const { payload } = message;
   const topicName = shape.topicAlias?.mode === 'use' ? '' : message.topicName;
-  const ascii = isAscii(topicName);
-  const topicBytes = ascii ? topicName.length : Buffer.byteLength(topicName);
+  const topicBytes = utf8Bytes(topicName);
   const properties = shape.version === 5 ? encodeProperties(message.properties, shape) : NOTHING;
   const idBytes = shape.qos === 0 ? 0 : 2;
   const remaining = 2 + topicBytes + idBytes + properties.length + payload.length;
@@ -99,9 +96,7 @@ export function encodePublishFrame(message: PublishedMessage, shape: PublishShap
   head[at] = topicBytes >> 8;
   head[at + 1] = topicBytes & 0xff;
   at += 2;
-  if (ascii) for (let i = 0; i < topicBytes; i++) head[at + i] = topicName.charCodeAt(i);
-  else head.write(topicName, at, 'utf8');
-  at += topicBytes;
+  at = writeUtf8(head, at, { text: topicName, bytes: topicBytes });
   const packetIdAt = idBytes === 0 ? 0 : at;
   if (idBytes !== 0) {
     head[at] = 0;
@@ -112,16 +107,6 @@ export function encodePublishFrame(message: PublishedMessage, shape: PublishShap
   if (inline) head.set(payload, at + properties.length);
   return new PublishFrame(head, { payload: inline ? undefined : payload, packetIdAt, qos: shape.qos });
 }
-
-/** A short text is tested and copied faster here than by two calls into the runtime. */
-function isAscii(text: string): boolean {
-  if (text.length > ASCII_LOOP_MAX) return false;
-  let bits = 0;
-  for (let i = 0; i < text.length; i++) bits |= text.charCodeAt(i);
-  return bits < 0x80;
-}
-
-const ASCII_LOOP_MAX = 64;
 
 /** Whole and on its own: a PUBLISH for one receiver, or from a client. */
 export function encodePublish(packet: PublishPacket, version: ProtocolVersion): Buffer {
@@ -142,26 +127,20 @@ export function encodePublish(packet: PublishPacket, version: ProtocolVersion): 
   return bytes;
 }
 
+/** Named one by one: nothing else a publisher sent may reach a subscriber. */
 function encodeProperties(message: MessageProperties | undefined, shape: PublishShape): Buffer {
   const { subscriptionIdentifiers, messageExpiryInterval, topicAlias } = shape;
   const plain =
     subscriptionIdentifiers === undefined && messageExpiryInterval === undefined && topicAlias === undefined;
   if (message === undefined && plain) return NO_PROPERTIES;
-  const { payloadFormatIndicator, contentType, responseTopic, correlationData, userProperties } = message ?? {};
-  // Named one by one: nothing else a publisher sent may reach a subscriber.
-  const properties = {
-    payloadFormatIndicator,
-    contentType,
-    responseTopic,
-    correlationData,
-    userProperties,
-    subscriptionIdentifiers,
-    messageExpiryInterval,
-    topicAlias: topicAlias?.alias,
-  };
-  // exactOptionalPropertyTypes tells absent from undefined; the writer treats both as absent.
-  return propertyWriter
-    .begin()
-    .properties(properties as Properties, PropertyPlace.publishFromServer)
-    .body();
+  const writer = propertyWriter.begin();
+  const lengthAt = writer.openProperties();
+  if (message !== undefined) writeMessageProperties(writer, message);
+  if (messageExpiryInterval !== undefined) writer.u8(2).u32(messageExpiryInterval);
+  if (subscriptionIdentifiers !== undefined) {
+    for (const identifier of subscriptionIdentifiers) writer.u8(11).variableByteInteger(identifier);
+  }
+  if (topicAlias !== undefined) writer.u8(35).u16(topicAlias.alias);
+  writer.closeProperties(lengthAt);
+  return writer.body();
 }

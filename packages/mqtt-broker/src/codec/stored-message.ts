@@ -7,7 +7,7 @@
 //   2 + 8 bytes  packet id and session epoch                only when 10
 //   2 + n bytes  topic name
 //   2 + n bytes  client id of the publisher
-//   v + n bytes  properties, encoded as in PUBLISH (§2.2.2)  only when 20
+//   v + n bytes  properties, encoded as in PUBLISH (§2.2.2)  only when 20, and only those of a message
 //   the rest     payload
 //
 // Numbers are big-endian. All lengths of the head are known from its own bytes, so a reader may take the
@@ -21,9 +21,10 @@ import { assert } from '@robustmq/stdx/assert';
 import { MqttError } from '../errors.js';
 import { decodeProperties } from './decode-properties.js';
 import { PacketReader } from './packet-reader.js';
-import { PacketWriter } from './packet-writer.js';
+import { PacketWriter, writeMessageProperties } from './packet-writer.js';
 import type { MessageProperties, PacketId, QoS } from './packets.js';
 import { PropertyPlace } from './property-rules.js';
+import { utf8Bytes, writeUtf8 } from './short-text.js';
 
 export interface Message {
   readonly topicName: string;
@@ -53,12 +54,9 @@ const propertyWriter = new PacketWriter();
 
 export function encodeStoredMessage(message: Message, origin?: PacketOrigin): Buffer {
   const { topicName, publisherId, payload, properties, expiresAtMs } = message;
-  const encoded =
-    properties === undefined
-      ? undefined
-      : propertyWriter.begin().properties(properties, PropertyPlace.publishFromServer).body();
-  const topicBytes = Buffer.byteLength(topicName);
-  const publisherBytes = Buffer.byteLength(publisherId);
+  const encoded = properties === undefined ? undefined : encodeProperties(properties);
+  const topicBytes = utf8Bytes(topicName);
+  const publisherBytes = utf8Bytes(publisherId);
   assert(topicBytes <= TEXT_BYTES_MAX && publisherBytes <= TEXT_BYTES_MAX, 'names of a message fit two length bytes');
   const headBytes = 10 + (expiresAtMs === undefined ? 0 : 8) + (origin === undefined ? 0 : 10);
   const total = headBytes + 4 + topicBytes + publisherBytes + (encoded?.length ?? 0) + payload.length;
@@ -78,9 +76,9 @@ export function encodeStoredMessage(message: Message, origin?: PacketOrigin): Bu
     at = writeU64(bytes, at, origin.sessionEpoch);
   }
   at = bytes.writeUInt16BE(topicBytes, at);
-  at += bytes.write(topicName, at, 'utf8');
+  at = writeUtf8(bytes, at, { text: topicName, bytes: topicBytes });
   at = bytes.writeUInt16BE(publisherBytes, at);
-  at += bytes.write(publisherId, at, 'utf8');
+  at = writeUtf8(bytes, at, { text: publisherId, bytes: publisherBytes });
   if (encoded !== undefined) {
     bytes.set(encoded, at);
     at += encoded.length;
@@ -168,6 +166,14 @@ export class StoredMessage implements Message {
   }
 }
 
+/** A view that is valid until the next call. */
+function encodeProperties(properties: MessageProperties): Buffer {
+  const lengthAt = propertyWriter.begin().openProperties();
+  writeMessageProperties(propertyWriter, properties);
+  propertyWriter.closeProperties(lengthAt);
+  return propertyWriter.body();
+}
+
 function decodeBody(bytes: Buffer, at: number, first: 'properties' | 'payload') {
   if (first === 'payload') return { properties: undefined, payload: bytes.subarray(at) };
   const reader = new PacketReader();
@@ -175,7 +181,7 @@ function decodeBody(bytes: Buffer, at: number, first: 'properties' | 'payload') 
   reader.at = at;
   reader.end = bytes.length;
   try {
-    const properties = decodeProperties(reader, PropertyPlace.publishFromServer, Number.POSITIVE_INFINITY);
+    const properties = decodeProperties(reader, PropertyPlace.message, Number.POSITIVE_INFINITY);
     return { properties, payload: reader.rest() };
   } catch (cause) {
     throw new MqttError('CORRUPT_STORED_MESSAGE', 'the properties of a stored message cannot be read', { cause });
@@ -194,7 +200,7 @@ function readText(bytes: Buffer, at: number): string {
 }
 
 function writeU64(bytes: Buffer, at: number, value: number): number {
-  assert(Number.isSafeInteger(value) && value >= 0, `an eight-byte field holds a safe whole number, not ${value}`);
+  assert(Number.isSafeInteger(value) && value >= 0, 'an eight-byte field holds a safe whole number');
   bytes.writeUInt32BE(Math.floor(value / 2 ** 32), at);
   return bytes.writeUInt32BE(value % 2 ** 32, at + 4);
 }
