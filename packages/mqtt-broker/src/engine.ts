@@ -21,7 +21,7 @@ import { PublisherBrake } from './publish/publisher-brake.js';
 import { RetainedFeed } from './retained/retained-feed.js';
 import { RetainedStore } from './retained/retained-store.js';
 import { SubscriptionIndex } from './route/subscription-index.js';
-import { CursorKeeper } from './session/cursor-keeper.js';
+import { CursorKeeper, type CursorOwner } from './session/cursor-keeper.js';
 import type { Session } from './session/session.js';
 import { SessionFactory } from './session/session-factory.js';
 import { SessionLink, type SessionLinkDeps } from './session/session-link.js';
@@ -31,6 +31,7 @@ import { type RecoveredLog, type RecoveredSession, recoverSessionLog } from './s
 import type { EngineStats, SessionEngine, WillPolicy } from './session/session-port.js';
 import { SessionRegistry } from './session/session-registry.js';
 import { SessionStore, type StoredSession } from './session/session-store.js';
+import { ShareKeeper } from './session/share-keeper.js';
 import { SubscriptionDesk } from './session/subscription-desk.js';
 import { createShareStrategy } from './share/share-strategy.js';
 import { WillDesk } from './will/will-desk.js';
@@ -124,6 +125,8 @@ class Engine implements SessionEngine {
   readonly #store: SessionStore;
   readonly #desk: SubscriptionDesk;
   readonly #registry: SessionRegistry;
+  readonly #shares: ShareDispatcher;
+  readonly #shareKeeper: ShareKeeper;
   readonly #sessions: SessionFactory;
   readonly #cursors: CursorKeeper;
   readonly #linkDeps: SessionLinkDeps;
@@ -148,10 +151,19 @@ class Engine implements SessionEngine {
     this.#index = new SubscriptionIndex<Session>({
       strategyFor: (group, filter) => createShareStrategy(options.shareStrategy, prng.fork(`${group}/${filter}`)),
     });
-    const shares = new ShareDispatcher(this.#delivery);
+    this.#reader = new MessageReader({ storage, clock, logger }, shards.ids);
+    this.#shares = new ShareDispatcher({
+      options,
+      stats: this.#delivery,
+      clock,
+      logger,
+      reader: this.#reader,
+      endOf: (shard) => this.#log.endOf(shard),
+      onProgress: (backlog) => this.#cursors.moved(backlog),
+    });
     this.#dispatcher = new Dispatcher({
       index: this.#index,
-      shares,
+      shares: this.#shares,
       stats: this.#delivery,
       shards: options.messageShards,
     });
@@ -179,9 +191,24 @@ class Engine implements SessionEngine {
       shards.ids.map((id, n) => ({ id, end: shards.ends[n] as Offset })), // one per shard
     );
     path.writeTo(this.#log);
-    this.#reader = new MessageReader({ storage, clock, logger }, shards.ids);
     this.#feed = new RetainedFeed({ retained, stats: this.#delivery, clock, options });
     this.#store = new SessionStore(meta, options.tenant);
+    this.#cursors = new CursorKeeper({
+      afterCommit: () => this.#snapshotIfDue(),
+      storage,
+      clock,
+      logger,
+      options,
+      shards,
+      endOf: (shard) => this.#log.endOf(shard),
+    });
+    this.#shareKeeper = new ShareKeeper({
+      index: this.#index,
+      shares: this.#shares,
+      cursors: this.#cursors,
+      logger,
+      ends: () => this.#ends(),
+    });
     this.#desk = new SubscriptionDesk({
       options,
       logger,
@@ -189,7 +216,7 @@ class Engine implements SessionEngine {
       retained,
       feed: this.#feed,
       sinceFor: (session) => this.#sinceFor(session),
-      onGroupChange: () => {},
+      shareKeeper: this.#shareKeeper,
     });
     this.#sessions = new SessionFactory({
       options,
@@ -200,24 +227,15 @@ class Engine implements SessionEngine {
       reader: this.#reader,
       sessionLog: this.#sessionLog,
       endOf: (shard) => this.#log.endOf(shard),
-      onRoom: (session) => this.#feed.resume(session),
-      onProgress: (session) => this.#cursors.moved(session),
-    });
-    this.#cursors = new CursorKeeper({
-      afterCommit: () => this.#snapshotIfDue(),
-      storage,
-      clock,
-      logger,
-      options,
-      shards,
-      endOf: (shard) => this.#log.endOf(shard),
+      onRoom: (session) => this.#onRoom(session),
+      onProgress: (owner) => this.#cursors.moved(owner),
     });
     this.#linkDeps = {
       options,
       publishPath: path,
       desk: this.#desk,
       releaseIncoming: (session, packetId, then) => this.#releaseIncoming(session, packetId, then),
-      onStart: (session) => this.#feed.resume(session),
+      onStart: (session) => this.#onRoom(session),
       onDetach: (link, reason) => this.#registry.detach(link, reason),
     };
     const policy = deps.willPolicy ?? (() => 'allow' as const);
@@ -233,14 +251,14 @@ class Engine implements SessionEngine {
       },
       onDetached: async (session, port) => {
         this.#brake.forget(port);
-        await this.#cursors.commit(session);
+        if (session.delivery instanceof DurableDelivery) await this.#cursors.commit(session.delivery);
       },
       onEnded: async (session, port) => {
         if (port !== undefined) this.#brake.forget(port);
         this.#desk.withdrawAll(session);
         this.#feed.forget(session);
         await session.writer.remove();
-        await this.#cursors.forget(session);
+        if (session.delivery instanceof DurableDelivery) await this.#cursors.forget(session.delivery);
       },
     });
   }
@@ -274,20 +292,24 @@ class Engine implements SessionEngine {
   async restore(sessions: readonly StoredSession[]): Promise<void> {
     for (const stored of sessions) await this.#registry.restore(stored);
     this.#recovered = new Map(); // every session has taken its own
-    this.#cursors.start(() => this.#registry.values());
+    await this.#shareKeeper.restore();
+    await this.#registry.startTimers();
+    this.#cursors.start(() => this.#cursorOwners());
   }
 
   async close(): Promise<void> {
     await this.#registry.close();
+    this.#shares.close();
     await this.#cursors.close();
   }
 
   async #restoreSession(stored: StoredSession): Promise<Session> {
     const { clientId, record } = stored;
-    const positions = await this.#cursors.committed(clientId, record.beginnings);
+    const consumer = this.#sessions.consumerOf(clientId);
+    const positions = record.beginnings.length === 0 ? [] : await this.#cursors.read(consumer, record.beginnings);
     const session = this.#sessions.restore(stored, { positions, recovered: this.#recovered.get(clientId) });
-    this.#cursors.restored(session, positions);
-    this.#desk.restore(session, record.subscriptions);
+    if (session.delivery instanceof DurableDelivery) this.#cursors.restored(session.delivery, positions);
+    await this.#desk.restore(session, record.subscriptions);
     return session;
   }
 
@@ -315,8 +337,21 @@ class Engine implements SessionEngine {
   }
 
   async #snapshotIfDue(): Promise<void> {
-    const ends = Array.from({ length: this.#options.messageShards }, (_, shard) => this.#log.endOf(shard));
-    await this.#sessionLog.snapshotIfDue(ends, () => this.#sessionStates());
+    await this.#sessionLog.snapshotIfDue(this.#ends(), () => this.#sessionStates());
+  }
+
+  #ends(): number[] {
+    return Array.from({ length: this.#options.messageShards }, (_, shard) => this.#log.endOf(shard));
+  }
+
+  *#cursorOwners(): Generator<CursorOwner> {
+    for (const { delivery } of this.#registry.values()) if (delivery instanceof DurableDelivery) yield delivery;
+    yield* this.#shareKeeper.owners();
+  }
+
+  #onRoom(session: Session): void {
+    this.#feed.resume(session);
+    this.#shares.onRoom();
   }
 
   /** A new subscription gets nothing that was published before it, also where the session has not read to the end. */
@@ -333,5 +368,6 @@ class Engine implements SessionEngine {
   #onGap(shard: number, from: number): void {
     for (const { delivery } of this.#registry.values())
       if (delivery instanceof DurableDelivery) delivery.onGap(shard, from);
+    this.#shares.onGap(shard, from);
   }
 }

@@ -365,3 +365,221 @@ describe('retained messages', () => {
     expect(asPublished.received.map(({ retain }) => retain)).toEqual([true]);
   });
 });
+
+describe('shared subscriptions', () => {
+  const publishMany = async (publisher: ScriptedClient, count: number) => {
+    for (let i = 0; i < count; i++) publisher.publish('jobs/x', `m${i}`);
+    await settle();
+  };
+
+  it('give each message to one member, and what a member leaves behind to another', async () => {
+    const publisher = await connect({ clientId: 'p' });
+    const one = await connect({ clientId: 'one', acks: 'manual' });
+    const two = await connect({ clientId: 'two' });
+    for (const member of [one, two]) member.subscribe('$share/g/jobs/+');
+    await settle();
+    await publishMany(publisher, 10);
+    expect(one.received).toHaveLength(5);
+    expect([...one.payloads, ...two.payloads].sort()).toEqual(Array.from({ length: 10 }, (_, i) => `m${i}`));
+    await one.drop();
+    await settle();
+    expect(two.payloads.sort()).toEqual(Array.from({ length: 10 }, (_, i) => `m${i}`));
+  });
+
+  it('of durable members lose nothing while all are away, or when the broker is killed', async () => {
+    const publisher = await connect({ clientId: 'p' });
+    const one = await connect(durable('one', { receiveMaximum: 2, acks: 'manual' }));
+    const two = await connect(durable('two', { receiveMaximum: 2, acks: 'manual' }));
+    for (const member of [one, two]) member.subscribe('$share/g/jobs/#', { qos: 1 });
+    await settle();
+    await publishMany(publisher, 20);
+    expect(one.received).toHaveLength(2);
+    expect(two.received).toHaveLength(2);
+    const acked = one.received[0];
+    one.session.onPuback(acked?.packetId ?? 0, 0);
+    await settle();
+    await one.drop();
+    await two.drop();
+    await killAndRestart();
+    const again = await connect({ clientId: 'p' });
+    again.publish('jobs/x', 'last');
+    await settle();
+    const back = await connect(durable('one'));
+    await settle();
+    const expected = [...Array.from({ length: 20 }, (_, i) => `m${i}`), 'last'];
+    expect([...new Set([acked?.payload, ...back.payloads])].sort()).toEqual(expected.sort());
+    expect(back.payloads.length).toBe(new Set(back.payloads).size);
+  });
+});
+
+describe('wills', () => {
+  const will = (properties: Record<string, unknown> = {}, retain = false) => ({
+    topicName: 'wills/w',
+    payload: Buffer.from('gone'),
+    qos: 1 as const,
+    retain,
+    properties,
+  });
+
+  it('are published when the connection is lost and discarded by DISCONNECT', async () => {
+    const watcher = await connect(durable('watcher'));
+    watcher.subscribe('wills/#');
+    await settle();
+    const polite = await connect({ clientId: 'polite', will: will() });
+    await polite.disconnect();
+    await settle();
+    expect(watcher.payloads).toEqual([]);
+    const rude = await connect({ clientId: 'rude', will: will() });
+    await rude.drop();
+    await settle();
+    expect(watcher.payloads).toEqual(['gone']);
+    expect((await meta.range({ prefix: 'mqtt/' })).kvs.map(({ key }) => key)).toEqual([
+      'mqtt/default/sessions/watcher',
+    ]);
+  });
+
+  it('wait for their delay, are cancelled by a return, and come at the latest with the end of the session', async () => {
+    const watcher = await connect(durable('watcher'));
+    watcher.subscribe('wills/#');
+    await settle();
+    const delayed = durable('c', { will: will({ willDelayInterval: 30 }), expirySeconds: 10 });
+    const first = await connect(delayed);
+    await first.drop();
+    await clock.advanceAndSettle(9_000);
+    await settle();
+    expect(watcher.payloads).toEqual([]);
+    const second = await connect(delayed);
+    await clock.advanceAndSettle(20_000);
+    await settle();
+    expect(watcher.payloads).toEqual([]);
+    await second.drop();
+    await clock.advanceAndSettle(10_000);
+    await settle();
+    expect(watcher.payloads).toEqual(['gone']);
+    expect(engine.stats.sessions).toBe(1);
+  });
+
+  it('of clients that were connected when the broker was killed are published once, at the next start', async () => {
+    const watcher = await connect(durable('watcher'));
+    watcher.subscribe('wills/#');
+    await settle();
+    await connect({ clientId: 'transient', will: will() });
+    await connect(durable('durable', { will: will({}, true) }));
+    await killAndRestart();
+    await killAndRestart();
+    const back = await connect(durable('watcher'));
+    await settle();
+    expect(back.payloads).toEqual(['gone', 'gone']);
+    const late = await connect({ clientId: 'late' });
+    late.subscribe('wills/w');
+    await settle();
+    expect(late.received.map(({ payload, retain }) => [payload, retain])).toEqual([['gone', true]]);
+  });
+});
+
+describe('expiry and limits', () => {
+  it('drops expired messages and rewrites what is left of the lifetime', async () => {
+    const publisher = await connect({ clientId: 'p' });
+    const away = await connect(durable('s'));
+    away.subscribe('a');
+    await settle();
+    await away.drop();
+    publisher.publish('a', 'short', { properties: { messageExpiryInterval: 5 } });
+    publisher.publish('a', 'long', { properties: { messageExpiryInterval: 60 } });
+    await settle();
+    await clock.advanceAndSettle(10_000);
+    const back = await connect(durable('s'));
+    await settle();
+    expect(back.received.map(({ payload, properties }) => [payload, properties?.messageExpiryInterval])).toEqual([
+      ['long', 50],
+    ]);
+    expect(engine.stats.messagesDropped.expired).toBe(1);
+  });
+
+  it('never sends a packet larger than the client takes', async () => {
+    const publisher = await connect({ clientId: 'p' });
+    const small = await connect(durable('s', { maximumPacketSize: 40 }));
+    small.subscribe('a');
+    await settle();
+    publisher.publish('a', 'x'.repeat(100));
+    publisher.publish('a', 'fits');
+    await settle();
+    expect(small.payloads).toEqual(['fits']);
+    expect(engine.stats.messagesDropped.tooLarge).toBe(1);
+  });
+
+  it('does not acknowledge what storage did not take: a reason code in MQTT 5, a close in MQTT 3', async () => {
+    const five = await connect({ clientId: 'five' });
+    const four = await connect({ clientId: 'four', version: 4 });
+    const watcher = await connect(durable('s'));
+    watcher.subscribe('a');
+    await settle();
+    storage.failAppends = 'DISK_FULL';
+    const refused = five.publish('a', 'lost', { qos: 2 });
+    four.publish('a', 'lost');
+    await settle();
+    expect(five.log).toEqual([`pubrec ${refused} 0x97`]);
+    expect(four.log).toEqual([]);
+    expect(four.closedWith).toBe(0x97);
+    storage.failAppends = undefined;
+    const kept = five.publish('a', 'kept', { qos: 2, packetId: refused });
+    await settle();
+    expect(five.log.slice(1)).toEqual([`pubrec ${kept} 0x00`, `pubcomp ${kept} 0x00`]);
+    expect(watcher.payloads).toEqual(['kept']);
+  });
+
+  it('pushes back on publishers while too many bytes wait for storage', async () => {
+    await killAndRestart({ ...engineOptions, appendingBytesMax: 1000 });
+    const watcher = await connect(durable('s'));
+    watcher.subscribe('a');
+    const publisher = await connect({ clientId: 'p' });
+    for (let i = 0; i < 20; i++) publisher.publish('a', 'x'.repeat(100));
+    expect(publisher.paused).toBe(1);
+    await settle();
+    expect(publisher.paused).toBe(0);
+    expect(watcher.received).toHaveLength(20);
+  });
+
+  it('trims message shards below the lowest cursor', async () => {
+    const publisher = await connect({ clientId: 'p' });
+    const away = await connect(durable('away'));
+    const here = await connect(durable('here'));
+    for (const client of [away, here]) client.subscribe('a');
+    await settle();
+    publisher.publish('a', 'm1');
+    await settle();
+    await away.drop();
+    publisher.publish('a', 'm2');
+    await settle();
+    await clock.advanceAndSettle(60_000);
+    await settle();
+    const starts = async () => {
+      const shards = await disk.listShards('mqtt/default/messages');
+      const described = await Promise.all(shards.map((shard) => disk.describeShard(shard)));
+      return described.filter(({ end }) => end > 0).map(({ logStart, end }) => [logStart, end]);
+    };
+    expect(await starts()).toEqual([[1, 2]]);
+    const back = await connect(durable('away'));
+    await settle();
+    expect(back.payloads).toEqual(['m2']);
+    await clock.advanceAndSettle(60_000);
+    await settle();
+    expect(await starts()).toEqual([[2, 2]]);
+  });
+
+  it('hands out many retained messages in pages, one per turn', async () => {
+    await killAndRestart({ ...engineOptions, retainedPageMessages: 100 });
+    for (let i = 0; i < 3000; i++)
+      void engine.publish({ topicName: `r/${i % 100}/${i}`, payload: Buffer.from('x'), qos: 0, retain: true });
+    await settle();
+    const reader = await connect({ clientId: 'reader' });
+    reader.subscribe('r/#', { qos: 0 });
+    let most = 0;
+    for (let before = 0; before < 3000; before = reader.received.length) {
+      await new Promise((resolve) => setImmediate(resolve));
+      most = Math.max(most, reader.received.length - before);
+    }
+    expect(new Set(reader.received.map(({ topic }) => topic)).size).toBe(3000);
+    expect(most).toBeLessThanOrEqual(100);
+  });
+});

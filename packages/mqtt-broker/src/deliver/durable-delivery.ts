@@ -23,6 +23,7 @@ import type { QoS } from '../codec/packets.js';
 import type { PublishFrame } from '../codec/publish-frame.js';
 import type { ReasonCode } from '../codec/reason-codes.js';
 import type { ResolvedEngineOptions } from '../engine-options.js';
+import type { CursorOwner } from '../session/cursor-keeper.js';
 import { PacketIdState } from '../session/packet-id-table.js';
 import type { KeptMessage } from '../session/session-log-entry.js';
 import type { DeliveryStats } from './delivery-stats.js';
@@ -37,6 +38,8 @@ import type { DeliveryLink, Grant, Lease, SessionDelivery, StoredAt } from './se
 export type OutboundStep = 'sent' | 'received' | 'completed';
 
 export interface DurableDeliveryDeps {
+  /** The consumer group its cursors are kept under. */
+  readonly consumer: string;
   readonly options: ResolvedEngineOptions;
   readonly stats: DeliveryStats;
   readonly clock: Clock;
@@ -88,7 +91,9 @@ const ROOM_WORTH_READING = 64;
 const PAGE_RECORDS = 256;
 const READ_RETRY_MS = 1000;
 
-export class DurableDelivery implements SessionDelivery {
+export class DurableDelivery implements SessionDelivery, CursorOwner {
+  readonly consumer: string;
+  cursorState: CursorOwner['cursorState'] = 'committed';
   readonly #deps: DurableDeliveryDeps;
   readonly #window: SendWindow;
   /** By packet id, in the order of sending; PUBREC moves an entry to the back. */
@@ -118,6 +123,7 @@ export class DurableDelivery implements SessionDelivery {
     },
   ) {
     this.#deps = deps;
+    this.consumer = deps.consumer;
     this.#window = new SendWindow(deps.options.inflightMax, deps.stats);
     this.#positions = [...from.positions];
     this.#behind = this.#positions.length;
@@ -148,6 +154,10 @@ export class DurableDelivery implements SessionDelivery {
       if (at.offset < lowest) lowest = at.offset;
     }
     return lowest;
+  }
+
+  cursors(): number[] {
+    return this.#positions.map((_, shard) => this.cursor(shard));
   }
 
   /** The cursor was committed: what lies below it needs no remembering. */
@@ -197,6 +207,8 @@ export class DurableDelivery implements SessionDelivery {
 
   end(): void {
     this.detach();
+    // QoS 2 of a share group goes to nobody else. [MQTT-4.8.2-5]
+    for (const { lease, at } of this.#inflight.values()) lease?.owner.settled(at);
     this.#inflight.clear();
   }
 
@@ -231,6 +243,7 @@ export class DurableDelivery implements SessionDelivery {
   deliverLease(lease: Lease): 'taken' | 'refused' {
     const link = this.#link;
     if (link === undefined || this.room === 0) return 'refused';
+    lease.message.own(); // it may go to another member later
     const sent = this.#send(link, { message: lease.message, grant: lease.grant, at: lease.at, lease });
     if (sent === 'dropped') lease.owner.settled(lease.at);
     return 'taken';

@@ -15,6 +15,11 @@ export class OffsetSets {
     return this.#sets?.get(shard)?.has(offset) === true;
   }
 
+  delete({ shard, offset }: StoredAt): void {
+    const offsets = this.#sets?.get(shard);
+    if (offsets?.delete(offset) && offsets.size === 0) this.#sets?.delete(shard);
+  }
+
   dropBelow(shard: number, end: number): void {
     const offsets = this.#sets?.get(shard);
     if (offsets === undefined) return;

@@ -4,6 +4,7 @@
 // the window waits in a bounded queue of this session alone; beyond its bounds the message is dropped and
 // counted, because waiting would make one slow client slow its publishers (D9).
 
+import { assert } from '@robustmq/stdx/assert';
 import { BoundedQueue } from '@robustmq/stdx/bounded-queue';
 import type { Clock } from '@robustmq/stdx/clock';
 import type { QoS } from '../codec/packets.js';
@@ -75,7 +76,11 @@ export class TransientDelivery implements SessionDelivery {
     this.#queuedBytes = 0;
     const leases = this.#leases;
     this.#leases = undefined;
-    for (const lease of leases?.values() ?? []) lease.owner.returned(lease);
+    for (const lease of leases?.values() ?? []) {
+      // What may have arrived at QoS 2 goes to nobody else. [MQTT-4.8.2-5]
+      if (lowerQoS(lease.message.qos, lease.grant.qos) === 2) lease.owner.settled(lease.at);
+      else lease.owner.returned(lease);
+    }
   }
 
   deliver(message: OutgoingMessage, grant: Grant, qos: QoS): void {
@@ -95,7 +100,9 @@ export class TransientDelivery implements SessionDelivery {
     if (link === undefined || this.room === 0) return 'refused';
     const { message, grant } = lease;
     const qos = lowerQoS(message.qos, grant.qos);
-    const packetId = qos === 0 ? 0 : this.#send(link, { message, grant, qos });
+    assert(qos !== 0, 'a lease is of QoS 1 or 2');
+    lease.message.own(); // it may go to another member later
+    const packetId = this.#send(link, { message, grant, qos });
     if (packetId === 0)
       lease.owner.settled(lease.at); // too large for this client, and so for its group: dropped
     else {

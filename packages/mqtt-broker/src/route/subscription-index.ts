@@ -29,6 +29,8 @@ export class MatchResult<Session extends ShareMember> {
   readonly groups: readonly SharedGroup<Session>[];
   /** For the caller's use (S3); lives and dies with the result. */
   attachment: unknown = undefined;
+  /** @internal What the cache holds for it, in receivers. */
+  readonly weight: number;
   /** @internal The sum of the generations when this was found, and where two of them stand. */
   readonly stamp: MatchStamp;
 
@@ -36,6 +38,7 @@ export class MatchResult<Session extends ShareMember> {
     this.topicName = topicName;
     this.deliveries = found.deliveries;
     this.groups = found.groups;
+    this.weight = 1 + found.deliveries.length + found.groups.length;
     this.stamp = stamp;
   }
 
@@ -56,14 +59,18 @@ interface MatchStamp {
 }
 
 export interface SubscriptionIndexOptions {
-  /** Results kept. Default 16,384: a few megabytes, above the topics that are hot at one time on one node. */
-  readonly cachedTopicsMax?: number;
+  /**
+   * Results kept, by the sum of their receivers and one for each. Default 262,144: a few tens of megabytes,
+   * above the topics that are hot at one time on one node.
+   */
+  readonly cachedReceiversMax?: number;
   /** Chooses how the members of a new shared group take turns. */
   readonly strategyFor: (group: string, filter: string) => ShareStrategy;
 }
 
 const GENERATIONS = 1024;
 const NO_GROUPS: readonly never[] = [];
+const NOBODY: readonly never[] = [];
 
 export class SubscriptionIndex<Session extends ShareMember> {
   readonly #plain = new TopicTrie<FilterSubscribers<Session>>();
@@ -81,7 +88,7 @@ export class SubscriptionIndex<Session extends ShareMember> {
 
   constructor(options: SubscriptionIndexOptions) {
     this.#strategyFor = options.strategyFor;
-    this.#cache = new MatchCache(options.cachedTopicsMax ?? 16_384);
+    this.#cache = new MatchCache(options.cachedReceiversMax ?? 262_144);
   }
 
   /** Subscriptions held, plain and shared. */
@@ -126,6 +133,11 @@ export class SubscriptionIndex<Session extends ShareMember> {
     return outcome;
   }
 
+  /** The group while it has members. */
+  groupOf(name: { readonly group: string; readonly filter: string }): SharedGroup<Session> | undefined {
+    return this.#shared.get(name.filter)?.get(name.group);
+  }
+
   removeShared(name: { readonly group: string; readonly filter: string }, session: Session): boolean {
     const groups = this.#shared.get(name.filter);
     const group = groups?.get(name.group);
@@ -149,7 +161,7 @@ export class SubscriptionIndex<Session extends ShareMember> {
   #find(topicName: string): MatchResult<Session> {
     this.#plain.collect(topicName, this.#foundPlain);
     this.#shared.collect(topicName, this.#foundShared);
-    const deliveries = mergeDeliveries(this.#foundPlain);
+    const deliveries = deliveriesOf(this.#foundPlain);
     const groups =
       this.#foundShared.length === 0 ? NO_GROUPS : this.#foundShared.flatMap((byName) => Array.from(byName.values()));
     this.#foundPlain.length = 0;
@@ -183,6 +195,14 @@ export class SubscriptionIndex<Session extends ShareMember> {
   #sum(slots: MatchStamp): number {
     return this.#generation + (this.#oneLevel[slots.oneLevel] ?? 0) + (this.#twoLevels[slots.twoLevels] ?? 0);
   }
+}
+
+/** Where one filter matches, the list is its own, shared by all topics: a message to many costs no list. */
+function deliveriesOf<Session>(found: readonly FilterSubscribers<Session>[]): readonly Delivery<Session>[] {
+  const [first] = found;
+  if (first === undefined) return NOBODY;
+  if (found.length === 1) return first.deliveries();
+  return mergeDeliveries(found.map((subscribers) => subscribers.deliveries()));
 }
 
 function bump(generations: Float64Array, at: number): void {

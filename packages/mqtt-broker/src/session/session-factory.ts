@@ -7,6 +7,7 @@ import { DurableDelivery } from '../deliver/durable-delivery.js';
 import type { MessageReader } from '../deliver/message-reader.js';
 import { TransientDelivery } from '../deliver/transient-delivery.js';
 import type { ResolvedEngineOptions } from '../engine-options.js';
+import type { CursorOwner } from './cursor-keeper.js';
 import { RecordWriter } from './record-writer.js';
 import { Session } from './session.js';
 import type { SessionLog } from './session-log.js';
@@ -23,7 +24,7 @@ export interface SessionFactoryDeps {
   readonly sessionLog: SessionLog;
   readonly endOf: (shard: number) => number;
   readonly onRoom: (session: Session) => void;
-  readonly onProgress: (session: Session) => void;
+  readonly onProgress: (owner: CursorOwner) => void;
 }
 
 interface Origin {
@@ -63,6 +64,11 @@ export class SessionFactory {
     return session;
   }
 
+  /** The consumer group of a session's cursors. */
+  consumerOf(clientId: string): string {
+    return `mqtt/${this.#deps.options.tenant}/sessions/${clientId}`;
+  }
+
   #make(clientId: string, origin: Origin): Session {
     const { store } = this.#deps;
     return new Session({
@@ -82,8 +88,9 @@ export class SessionFactory {
 
   #durable(session: Session, { positions, recovered }: Origin): DurableDelivery {
     const { options, stats, clock, logger, reader, sessionLog, endOf, onRoom, onProgress } = this.#deps;
-    return new DurableDelivery(
+    const delivery: DurableDelivery = new DurableDelivery(
       {
+        consumer: this.consumerOf(session.clientId),
         options,
         stats,
         clock,
@@ -93,10 +100,11 @@ export class SessionFactory {
         note: (step, then) => sessionLog.note(session, step, then),
         grantFor: (message, at) => session.grantFor(message, at),
         onRoom: () => onRoom(session),
-        onProgress: () => onProgress(session),
+        onProgress: () => onProgress(delivery),
       },
       { positions, deliveries: [...(recovered?.outbound.values() ?? [])], done: recovered?.done ?? [] },
     );
+    return delivery;
   }
 
   #ends(): number[] {

@@ -70,22 +70,34 @@ export class SessionRegistry {
     return this.#inTurn(link.session.clientId, () => this.#detach(link, reason));
   }
 
-  /** Sessions that were kept before this start. Those that were connected then lost their connection. */
+  /** A session that was kept before this start: its subscriptions are in force, its timers not yet. */
   async restore(stored: StoredSession): Promise<void> {
     const session = await this.#deps.restoreSession(stored);
     const { record } = stored;
-    const nowMs = this.#deps.clock.wallTime();
     session.born = record.born;
     session.beginnings = record.beginnings;
     session.epoch = record.epoch;
     session.expirySeconds = record.expirySeconds;
     session.will = record.will;
-    session.offlineSinceMs = record.offlineSinceMs ?? nowMs;
+    session.offlineSinceMs = record.offlineSinceMs;
     this.#sessions.set(session.clientId, session);
-    await this.#inTurn(session.clientId, async () => {
-      const offlineMs = Math.max(0, nowMs - (session.offlineSinceMs ?? nowMs)); // a clock may have gone back
-      await this.#becomeOffline(session, offlineMs);
-    });
+  }
+
+  /**
+   * All sessions are back, so a will reaches everybody it should. Those that were connected when the broker
+   * died have lost their connection now.
+   */
+  async startTimers(): Promise<void> {
+    for (const session of [...this.#sessions.values()]) {
+      const nowMs = this.#deps.clock.wallTime();
+      const since = session.offlineSinceMs;
+      session.offlineSinceMs ??= nowMs;
+      const offlineMs = Math.max(0, nowMs - session.offlineSinceMs); // a clock may have gone back
+      const hadWill = session.will !== undefined;
+      await this.#inTurn(session.clientId, () => this.#goOffline(session, offlineMs));
+      const changed = since === undefined || hadWill !== (session.will !== undefined);
+      if (changed) await this.#note(session);
+    }
   }
 
   /** Ends all links; sessions and their timers stop here and go on after the next start. */
@@ -155,7 +167,7 @@ export class SessionRegistry {
     } catch (error) {
       // The client is refused and tries again; what is kept is as it was.
       if (origin === 'new') this.#sessions.delete(session.clientId);
-      else await this.#becomeOffline(session, 0).catch(() => {});
+      else await this.#goOffline(session, 0).catch(() => {});
       throw error;
     }
   }
@@ -177,11 +189,12 @@ export class SessionRegistry {
     }
     await this.#deps.onDetached(session, port);
     session.offlineSinceMs = this.#deps.clock.wallTime();
-    await this.#becomeOffline(session, 0);
+    await this.#goOffline(session, 0);
+    await this.#note(session);
   }
 
-  /** The will comes due, the session's end is set, and both are noted. `offlineMs` have passed already. */
-  async #becomeOffline(session: Session, offlineMs: number): Promise<void> {
+  /** The will comes due and the session's end is set; `offlineMs` have passed already. */
+  async #goOffline(session: Session, offlineMs: number): Promise<void> {
     const leftMs = session.expirySeconds * 1000 - offlineMs;
     const expires = session.expirySeconds !== SESSION_NEVER_EXPIRES;
     if (session.lifetime === 'transient' || (expires && leftMs <= 0)) {
@@ -195,7 +208,6 @@ export class SessionRegistry {
           if (session.link === undefined && session.state === 'open') await this.#end(session, undefined);
         });
       });
-    await this.#note(session);
   }
 
   async #note(session: Session): Promise<void> {

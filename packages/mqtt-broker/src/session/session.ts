@@ -50,8 +50,6 @@ export class Session implements ShareMember {
   will: WillRecord | undefined;
   expiryTimer: Timer | undefined;
   willTimer: Timer | undefined;
-  /** Whether the cursor moved since it was committed. */
-  cursor: 'committed' | 'moved' = 'committed';
 
   constructor({ clientId, lifetime, delivery, writer }: SessionFields) {
     this.clientId = clientId;

@@ -20,6 +20,7 @@ import { parseTopicFilter, type SubscriptionTarget } from '../route/topic-filter
 import type { Session } from './session.js';
 import type { SessionLink } from './session-link.js';
 import type { SubscriptionRecord } from './session-record.js';
+import type { ShareKeeper } from './share-keeper.js';
 
 export interface SubscriptionDeskDeps {
   readonly options: ResolvedEngineOptions;
@@ -29,11 +30,11 @@ export interface SubscriptionDeskDeps {
   readonly feed: RetainedFeed;
   /** The ends of the message shards that the session has not read to: what a new subscription begins at. */
   readonly sinceFor: (session: Session) => ReadonlyMap<number, number>;
-  /** Membership of a share group has changed. */
-  readonly onGroupChange: (name: { readonly group: string; readonly filter: string }) => void;
+  readonly shareKeeper: ShareKeeper;
 }
 
 interface Granted {
+  readonly kept: Promise<void>;
   readonly subscription: SubscriptionRecord;
   readonly retained: 'send' | 'skip';
 }
@@ -69,7 +70,7 @@ export class SubscriptionDesk {
         codes.push(outcome.subscription.qos);
       }
     }
-    const kept = granted.length === 0 || (await this.#keep(session)) === 'kept'; // U1
+    const kept = granted.length === 0 || (await this.#keep(session, granted)) === 'kept'; // U1
     if (!kept) for (const { subscription } of granted) this.#withdraw(session, subscription.topicFilter);
     const reasonCodes = kept ? codes : codes.map((code) => (code < 0x80 ? ReasonCode.unspecifiedError : code));
     const suback = encodeSuback({ packetId: packet.packetId, reasonCodes }, link.profile); // U2
@@ -83,14 +84,14 @@ export class SubscriptionDesk {
       this.#withdraw(session, topicFilter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
     );
     // A crash before this is kept brings the subscription back, and UNSUBACK was not seen: the client asks again.
-    const kept = !reasonCodes.includes(ReasonCode.success) || (await this.#keep(session)) === 'kept';
+    const kept = !reasonCodes.includes(ReasonCode.success) || (await this.#keep(session, [])) === 'kept';
     const codes = kept ? reasonCodes : reasonCodes.map(() => ReasonCode.unspecifiedError);
     const unsuback = encodeUnsuback({ packetId: packet.packetId, reasonCodes: codes }, link.profile);
     if (unsuback) link.port.outbox.write(unsuback);
   }
 
   /** Puts the subscriptions of a session that was read from storage in force. */
-  restore(session: Session, subscriptions: readonly SubscriptionRecord[]): void {
+  async restore(session: Session, subscriptions: readonly SubscriptionRecord[]): Promise<void> {
     for (const subscription of subscriptions) {
       const target = this.#parse(subscription.topicFilter);
       if (target.kind === 'invalid') {
@@ -100,7 +101,7 @@ export class SubscriptionDesk {
         );
         continue;
       }
-      this.#enforce(session, target, subscription);
+      await this.#enforce(session, target, subscription);
     }
   }
 
@@ -127,10 +128,11 @@ export class SubscriptionDesk {
     const since = known?.since ?? given.since;
     const { identifier } = given;
     const subscription = { topicFilter, qos, noLocal, retainAsPublished, retainHandling, identifier, since };
-    this.#enforce(session, target, subscription);
+    const kept = this.#enforce(session, target, subscription);
+    kept.catch(() => {}); // reported by keep()
     const wanted = retainHandling === 0 || (retainHandling === 1 && known === undefined);
     // A shared subscription gets no retained messages (MQTT5 §4.8.2).
-    return { subscription, retained: wanted && target.kind !== 'shared' ? 'send' : 'skip' };
+    return { kept, subscription, retained: wanted && target.kind !== 'shared' ? 'send' : 'skip' };
   }
 
   #parse(topicFilter: string) {
@@ -138,14 +140,14 @@ export class SubscriptionDesk {
     return parseTopicFilter(topicFilter, { bytesMax, levelsMax });
   }
 
-  #enforce(session: Session, target: SubscriptionTarget, record: SubscriptionRecord): void {
+  /** Takes effect at once; resolves when what it needs besides the session's record is kept. */
+  async #enforce(session: Session, target: SubscriptionTarget, record: SubscriptionRecord): Promise<void> {
     session.subscriptions.set(record.topicFilter, { record, target });
     const { qos, noLocal, retainAsPublished, identifier: subscriptionIdentifier } = record;
     const subscription = { session, qos, noLocal, retainAsPublished, subscriptionIdentifier };
     if (target.kind === 'shared') {
       this.#deps.index.addShared(target, subscription);
-      this.#deps.onGroupChange(target);
-      return;
+      return this.#deps.shareKeeper.changed(target);
     }
     if (target.kind === 'exclusive') this.#exclusive.set(target.filter, session);
     this.#deps.index.add(target.filter, subscription);
@@ -158,7 +160,7 @@ export class SubscriptionDesk {
     const { target } = held;
     if (target.kind === 'shared') {
       this.#deps.index.removeShared(target, session);
-      this.#deps.onGroupChange(target);
+      this.#deps.shareKeeper.noteChange(target);
     } else {
       if (target.kind === 'exclusive') this.#exclusive.delete(target.filter);
       this.#deps.index.remove(target.filter, session);
@@ -166,10 +168,11 @@ export class SubscriptionDesk {
     return true;
   }
 
-  async #keep(session: Session): Promise<'kept' | 'failed'> {
+  async #keep(session: Session, granted: readonly Granted[]): Promise<'kept' | 'failed'> {
     if (session.lifetime === 'transient') return 'kept';
     try {
       await session.writer.save();
+      for (const { kept } of granted) await kept;
       return 'kept';
     } catch (error) {
       this.#deps.logger.error(
