@@ -1,6 +1,7 @@
 // One node's journal, put together: the shards it writes and everything that works on them.
 
 import { Backoff } from '@robustmq/stdx/backoff';
+import { KiB } from '@robustmq/stdx/byte-size';
 import type { Clock } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
@@ -31,6 +32,9 @@ import { BatchWriter } from './writer/batch-writer.js';
 import type { EngineState } from './writer/engine-state.js';
 import { Flusher } from './writer/flusher.js';
 import { Roller } from './writer/roller.js';
+
+/** Below this a segment costs more in files and meta records than it gives back. */
+const SMALLEST_SEGMENT_BYTES = 64 * KiB;
 
 export interface JournalEngineParts {
   readonly options: ResolvedJournalOptions;
@@ -71,7 +75,7 @@ export class JournalEngine {
     this.flusher = new Flusher(options, { clock, wal, files, state, writer: this.writer, cache: this.cache, shards });
     const indexes = new SegmentIndexes(files, options.indexIntervalBytes);
     this.reader = new ShardReader(files, indexes);
-    this.trimmer = new ShardTrimmer({ clock, logger, files, indexes, registry });
+    this.trimmer = new ShardTrimmer({ clock, logger, files, indexes, registry, reader: this.reader });
     this.compactor = new Compactor({ ...options, files, logger, replica, trimmer: this.trimmer });
     const newBackoff = () => new Backoff({ firstMs: 50, longestMs: 5_000 }, prng);
     const onClosed = (handle: ShardHandle) => void this.compactor.compactIfDirty(handle);
@@ -188,10 +192,17 @@ export class JournalEngine {
 
   #add(state: ShardLogState, registered: RegisteredShard): void {
     const { options, clock, registry } = this.#parts;
-    const segmentBytes = state.config.cleanup === 'compact' ? options.compactSegmentBytes : options.segmentBytes;
+    const segmentBytes = segmentBytesOf(state.config, options);
     const log = new ShardLog(state, { ...options, segmentBytes }, { clock, writer: this.writer });
     this.shards.add({ log, registration: new ShardRegistration(registry, registered) });
   }
+}
+
+/** A shard with a small bound gets small segments, so that whole ones can go. */
+function segmentBytesOf({ cleanup, retentionBytes }: ShardConfig, options: ResolvedJournalOptions): number {
+  if (cleanup === 'compact') return options.compactSegmentBytes;
+  if (retentionBytes === undefined) return options.segmentBytes;
+  return Math.min(options.segmentBytes, Math.max(SMALLEST_SEGMENT_BYTES, Math.floor(retentionBytes / 4)));
 }
 
 function assertSameConfig(id: ShardId, a: ShardConfig, b: ShardConfig): void {

@@ -15,6 +15,8 @@ export interface JournalOptions {
   readonly compactSegmentBytes?: number;
   /** A segment with records is closed at this age, in milliseconds, so that retention by time works. 1 hour. */
   readonly segmentAgeMs?: number;
+  /** The same for shards that are compacted, in milliseconds. 10 minutes: how long replaced records of an idle shard stay. */
+  readonly compactSegmentAgeMs?: number;
   /** One index entry per so many bytes of log. 16 KiB: a read from disk passes over at most that much. */
   readonly indexIntervalBytes?: number;
 
@@ -67,9 +69,10 @@ type NumericOption = Exclude<keyof JournalOptions, 'directory' | 'clusterName' |
 const DAY_MS = 86_400_000;
 
 const RANGES: Readonly<Record<NumericOption, Range>> = {
-  segmentBytes: { fallback: 256 * MiB, from: 1 * KiB, to: 1024 * MiB },
+  segmentBytes: { fallback: 256 * MiB, from: 128, to: 1024 * MiB },
   compactSegmentBytes: { fallback: 32 * MiB, from: 1 * KiB, to: 1024 * MiB },
   segmentAgeMs: { fallback: 3_600_000, from: 1, to: 365 * DAY_MS },
+  compactSegmentAgeMs: { fallback: 600_000, from: 1, to: 365 * DAY_MS },
   indexIntervalBytes: { fallback: 16 * KiB, from: 64, to: 16 * MiB },
   tailCacheBytes: { fallback: 64 * MiB, from: 0, to: 64 * 1024 * MiB },
   inflightBytesMax: { fallback: 64 * MiB, from: 1 * KiB, to: 1024 * MiB },
@@ -81,7 +84,7 @@ const RANGES: Readonly<Record<NumericOption, Range>> = {
   checkpointIntervalMs: { fallback: 30_000, from: 1, to: DAY_MS },
   walFileBytes: { fallback: 64 * MiB, from: 4 * KiB, to: 1024 * MiB },
   retentionIntervalMs: { fallback: 60_000, from: 1, to: DAY_MS },
-  offsetCommitIntervalMs: { fallback: 100, from: 1, to: 60_000 },
+  offsetCommitIntervalMs: { fallback: 100, from: 0, to: 60_000 },
   diskReserveBytes: { fallback: 256 * MiB, from: 0, to: 1024 * 1024 * MiB },
   diskCheckIntervalMs: { fallback: 1_000, from: 1, to: DAY_MS },
   openFilesMax: { fallback: 512, from: 4, to: 1_000_000 },

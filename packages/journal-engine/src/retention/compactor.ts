@@ -86,6 +86,7 @@ export class Compactor {
     }
     const { log } = handle;
     log.segments = [merged, ...log.segments.filter((segment) => !segments.includes(segment))];
+    log.tail.dropBefore(merged.endOffset);
     merged.index = undefined; // loaded when read
     await trimmer.removeFiles(segments);
   }

@@ -8,6 +8,12 @@ import type { Roller } from '../writer/roller.js';
 import type { Compactor } from './compactor.js';
 import type { ShardTrimmer } from './shard-trimmer.js';
 
+export interface HousekeeperOptions {
+  readonly retentionIntervalMs: number;
+  readonly segmentAgeMs: number;
+  readonly compactSegmentAgeMs: number;
+}
+
 export interface HousekeeperDeps {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -19,11 +25,11 @@ export interface HousekeeperDeps {
 
 export class Housekeeper {
   readonly #deps: HousekeeperDeps;
-  readonly #options: { readonly retentionIntervalMs: number; readonly segmentAgeMs: number };
+  readonly #options: HousekeeperOptions;
   #timer: Timer | undefined;
   #round: Promise<void> = Promise.resolve();
 
-  constructor(options: { readonly retentionIntervalMs: number; readonly segmentAgeMs: number }, deps: HousekeeperDeps) {
+  constructor(options: HousekeeperOptions, deps: HousekeeperDeps) {
     this.#options = options;
     this.#deps = deps;
   }
@@ -58,9 +64,11 @@ export class Housekeeper {
     }
   }
 
-  /** Retention by time works on closed segments: one that has records is closed when it is old enough. */
+  /** Files go, and compaction works, by closed segments: one that has records is closed when it is old enough. */
   async #rollByAge({ log }: ShardHandle): Promise<void> {
-    const ageMsMax = Math.min(this.#options.segmentAgeMs, log.config.retentionMs ?? this.#options.segmentAgeMs);
+    const { segmentAgeMs, compactSegmentAgeMs } = this.#options;
+    const { cleanup, retentionMs } = log.config;
+    const ageMsMax = cleanup === 'compact' ? compactSegmentAgeMs : Math.min(segmentAgeMs, retentionMs ?? segmentAgeMs);
     const { active } = log;
     if (active.isEmpty || this.#deps.clock.now() - active.openedAtMs < ageMsMax) return;
     await this.#deps.roller.prepare(log);

@@ -3,7 +3,7 @@
 // Invariants:
 //   M1. logStart moves in meta first, then in memory, then files go. A crash in between leaves a file with a
 //       tombstone, never a record below logStart that is still promised. [I11]
-//   M2. Only whole closed segments go; the open one stays whatever its age.
+//   M2. Files go as whole closed segments; the open one stays whatever its age. logStart may lie within one.
 
 import type { Clock } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
@@ -15,12 +15,14 @@ import type { SegmentFiles } from '../segment/segment-files.js';
 import type { SegmentIndexes } from '../segment/segment-indexes.js';
 import type { ShardLog } from '../shard/shard-log.js';
 import type { ShardHandle } from '../shard/shard-map.js';
+import type { ShardReader } from '../shard/shard-reader.js';
 
 export interface ShardTrimmerDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly files: SegmentFiles;
   readonly indexes: SegmentIndexes;
+  readonly reader: ShardReader;
   readonly registry: JournalRegistry;
 }
 
@@ -51,8 +53,18 @@ export class ShardTrimmer {
 
   /** What the shard's own retention asks for now. */
   async enforce(handle: ShardHandle): Promise<void> {
-    const before = retainFrom(handle.log, this.#deps.clock.wallTime());
+    const { cleanup, retentionMs, retentionBytes } = handle.log.config;
+    if (cleanup !== 'delete') return;
+    const before = Math.max(
+      retentionBytes === undefined ? 0 : withinBytes(handle.log, retentionBytes),
+      retentionMs === undefined ? 0 : await this.#youngerThan(handle.log, retentionMs),
+    );
     if (before > handle.log.logStart) await this.trim(handle, before);
+  }
+
+  /** By the record: a short retention is kept whatever the size of segments. */
+  async #youngerThan(log: ShardLog, retentionMs: number): Promise<number> {
+    return await this.#deps.reader.offsetAtTime(log, this.#deps.clock.wallTime() - retentionMs);
   }
 
   /** Removes files that have a tombstone. What fails stays for the next start. */
@@ -70,16 +82,13 @@ export class ShardTrimmer {
   }
 }
 
-/** Where the shard may begin: behind every closed segment that is too old or too much (M2). */
-function retainFrom(log: ShardLog, nowMs: number): number {
-  const { cleanup, retentionMs, retentionBytes } = log.config;
-  if (cleanup !== 'delete') return log.logStart;
+/** Where the shard may begin so that it is no larger: behind whole closed segments (M2). */
+function withinBytes(log: ShardLog, retentionBytes: number): number {
   let bytes = log.segments.reduce((sum, segment) => sum + segment.bytes, 0);
   const gone = leadingClosed(log, (segment) => {
-    const tooOld = retentionMs !== undefined && segment.lastTimestampMs < nowMs - retentionMs;
-    const tooMuch = retentionBytes !== undefined && bytes > retentionBytes;
+    const tooMuch = bytes > retentionBytes;
     bytes -= segment.bytes;
-    return tooOld || tooMuch;
+    return tooMuch;
   });
   return gone.at(-1)?.endOffset ?? log.logStart;
 }

@@ -9,6 +9,7 @@
 //       committedEnd: no offset is skipped and no later batch can become durable before it. [S2]
 
 import { assert } from '@robustmq/stdx/assert';
+import { MiB } from '@robustmq/stdx/byte-size';
 import type { Clock } from '@robustmq/stdx/clock';
 import type {
   AppendRecord,
@@ -29,8 +30,9 @@ import type { ProducerTable } from './producer-table.js';
 import type { PendingAppend, StoredBatch } from './stored-batch.js';
 import { ShardTail } from './tail-cache.js';
 
-/** Beyond this multiple of its size a segment that cannot be rolled (meta is away) takes no more. */
+/** Beyond this multiple of its size, or these bytes, a segment that cannot be rolled (meta is away) takes no more. */
 const OVERRUN_FACTOR = 4;
+const OVERRUN_BYTES_MIN = 64 * MiB;
 /** The next segment is prepared when the current one is this full, so that no append waits for meta. */
 const PREPARE_AT = 0.9;
 /** Records of several appends that share one batch; the header counts more, but a reader decodes them in one go. */
@@ -207,7 +209,7 @@ export class ShardLog {
       return new StorageError('UNAVAILABLE', `another writer has taken shard ${this.id} over`, {
         cause: this.#standing.cause,
       });
-    if (this.#nextPosition > this.#options.segmentBytes * OVERRUN_FACTOR)
+    if (this.#nextPosition > Math.max(this.#options.segmentBytes * OVERRUN_FACTOR, OVERRUN_BYTES_MIN))
       return new StorageError(
         'UNAVAILABLE',
         `shard ${this.id} cannot open its next segment: meta does not answer; retry when it does`,

@@ -5,7 +5,6 @@
 //   T2. A batch that is not in its segment file yet never leaves: a reader finds every committed batch here
 //       or there.
 
-import { assert } from '@robustmq/stdx/assert';
 import type { StoredBatch } from './stored-batch.js';
 
 /** One shard's part of the cache. */
@@ -41,9 +40,17 @@ export class ShardTail {
     this.#batches.push(batch);
   }
 
-  /** Lets the oldest batch go. */
+  /** Lets the batches before an offset go: compaction made other ones of them. */
+  dropBefore(offset: number): void {
+    for (let oldest = this.#batches[this.#head]; oldest && oldest.endOffset <= offset; ) {
+      this.shift(oldest);
+      oldest = this.#batches[this.#head];
+    }
+  }
+
+  /** Lets the oldest batch go; nothing when it went before. */
   shift(batch: StoredBatch): void {
-    assert(this.#batches[this.#head] === batch, 'batches leave the cache in order'); // T1
+    if (this.#batches[this.#head] !== batch) return; // T1: it was dropped
     this.#batches[this.#head++] = undefined;
     if (this.#head < 64 || this.#head * 2 < this.#batches.length) return;
     this.#batches = this.#batches.slice(this.#head);
