@@ -65,20 +65,23 @@ function standardOutput(): LogDestination {
   output.on('drop', () => {
     lost++;
   });
+  /** L2 */
+  const tellLost = () => {
+    if (lost === 0) return;
+    const msg = `${lost} log lines were lost: the reader is too slow`;
+    lost = 0;
+    output.write(`${JSON.stringify({ level: 'warn', msg })}\n`);
+  };
   return {
     isTerminal: process.stdout.isTTY === true,
     write: (line) => {
-      if (lost > 0) {
-        const count = lost;
-        lost = 0;
-        output.write(
-          `${JSON.stringify({ level: 'warn', msg: `${count} log lines were lost: the reader is too slow` })}\n`,
-        );
-      }
+      tellLost();
       output.write(line);
     },
     flush: () => {
       try {
+        output.flushSync();
+        tellLost();
         output.flushSync();
       } catch {
         // Not opened yet or a closed pipe: nobody is left to read the lines.

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createPrng } from '@robustmq/stdx/prng';
 import { nodeDisk } from '@robustmq/wal';
 import { SimDisk } from '@robustmq/wal/testing';
+import { build } from 'esbuild';
 import { type DataDirectoryOptions, openDataDirectory } from '../src/data-directory.js';
 
 let root: string;
@@ -20,6 +21,30 @@ const disk = nodeDisk();
 
 function fresh(change: Partial<DataDirectoryOptions> = {}): DataDirectoryOptions {
   return { path: join(root, `${count++}`, 'data'), clusterName: 'c', nodeId: 1, ...change };
+}
+
+/** Another process that opens the directory and stays. */
+async function startHolder(options: DataDirectoryOptions) {
+  const bundle = join(root, 'holder.mjs');
+  const contents = `
+    import { nodeDisk } from '@robustmq/wal';
+    import { openDataDirectory } from './data-directory.js';
+    await openDataDirectory(JSON.parse(process.argv[2]), { disk: nodeDisk() });
+    console.log('held');
+    process.stdin.resume();
+  `;
+  await build({
+    stdin: { contents, loader: 'ts', resolveDir: join(import.meta.dirname, '../src') },
+    outfile: bundle,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    conditions: ['@robustmq/source'],
+    mainFields: ['module', 'main'],
+  });
+  const holder = spawn(process.execPath, [bundle, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  await once(holder.stdout, 'data');
+  return holder;
 }
 
 describe('openDataDirectory', () => {
@@ -48,26 +73,40 @@ describe('openDataDirectory', () => {
     const held = await openDataDirectory(options, { disk });
     await expect(openDataDirectory(options, { disk })).rejects.toMatchObject({
       code: 'DATA_PATH_IN_USE',
-      message: expect.stringContaining(`pid ${process.pid}`),
+      message: expect.stringContaining(`process ${process.pid}`),
     });
     await expect(openDataDirectory(options, { disk })).rejects.toMatchObject({ code: 'DATA_PATH_IN_USE' });
     await held.close();
     await (await openDataDirectory(options, { disk })).close();
   });
 
-  it('takes over the lock of a process that was killed', async () => {
+  it('takes over from a process that was killed', async () => {
     const options = fresh();
-    await (await openDataDirectory(options, { disk })).close();
-    const victim = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000); console.log("up")']);
-    await once(victim.stdout, 'data');
-    const stat = await readFile(`/proc/${victim.pid}/stat`, 'latin1');
-    const start = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-    await writeFile(join(options.path, 'LOCK'), `${victim.pid} ${start}\n`);
-    await expect(openDataDirectory(options, { disk })).rejects.toMatchObject({ code: 'DATA_PATH_IN_USE' });
-    victim.kill('SIGKILL');
-    await once(victim, 'exit');
+    const holder = await startHolder(options);
+    try {
+      await expect(openDataDirectory(options, { disk })).rejects.toMatchObject({
+        code: 'DATA_PATH_IN_USE',
+        message: expect.stringContaining(`process ${holder.pid}`),
+      });
+    } finally {
+      holder.kill('SIGKILL');
+      await once(holder, 'exit');
+    }
     const taken = await openDataDirectory(options, { disk });
     expect(taken.state).toBe('existing');
+    await taken.close();
+  });
+
+  it('opens what a process left that was killed before it wrote anything', async () => {
+    const options = fresh();
+    await (await openDataDirectory(options, { disk })).close();
+    const holder = await startHolder(options);
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+    await rm(join(options.path, 'identity.json'));
+    expect(await readdir(options.path)).toHaveLength(1); // its lock
+    const taken = await openDataDirectory(options, { disk });
+    expect(taken.state).toBe('new');
     await taken.close();
   });
 
