@@ -18,7 +18,7 @@ export interface EndpointsOptions {
   readonly credentials: ChannelCredentials | undefined;
 }
 
-const CHANNEL_OPTIONS = {
+export const CHANNEL_OPTIONS = {
   // grpc-js waits 1 s to 120 s between attempts by default: far longer than a failover takes.
   'grpc.initial_reconnect_backoff_ms': 50,
   'grpc.min_reconnect_backoff_ms': 50,
