@@ -24,7 +24,12 @@ export class ClientFrameDecoder extends FrameReader {
   constructor(handler: ClientPacketHandler, version: ProtocolVersion) {
     super(LIMITS);
     this.#handler = handler;
-    this.#context = { version, place: PropertyPlace.publishFromServer, propertyCountMax: PROPERTY_COUNT_MAX };
+    this.#context = {
+      version,
+      place: PropertyPlace.publishFromServer,
+      propertyCountMax: PROPERTY_COUNT_MAX,
+      filterCountMax: 0,
+    };
   }
 
   push(chunk: Buffer): FrameReaderState {

@@ -2,6 +2,7 @@
 // The rules inside a filter (wildcards, $share) are those of route/topic-filter.ts: a filter that breaks
 // them is answered in SUBACK, one that breaks the encoding ends the connection.
 
+import { MqttError } from '../errors.js';
 import { decodeProperties } from './decode-properties.js';
 import { malformed, protocolError } from './malformed.js';
 import type { PacketReader } from './packet-reader.js';
@@ -14,10 +15,12 @@ import type {
   UnsubscribePacket,
 } from './packets.js';
 import { PropertyPlace } from './property-rules.js';
+import { ReasonCode } from './reason-codes.js';
 
 export interface DecodeContext {
   readonly version: ProtocolVersion;
   readonly propertyCountMax: number;
+  readonly filterCountMax: number;
 }
 
 export function decodeSubscribe(reader: PacketReader, context: DecodeContext): SubscribePacket {
@@ -26,7 +29,10 @@ export function decodeSubscribe(reader: PacketReader, context: DecodeContext): S
     context.version === 5 ? decodeProperties(reader, PropertyPlace.subscribe, context.propertyCountMax) : undefined;
   if (reader.left === 0) throw protocolError('SUBSCRIBE without a topic filter', 'MQTT-3.8.3-2');
   const subscriptions: SubscriptionRequest[] = [];
-  while (reader.left > 0) subscriptions.push(decodeRequest(reader, context.version));
+  while (reader.left > 0) {
+    refuseTooMany(subscriptions.length, context);
+    subscriptions.push(decodeRequest(reader, context.version));
+  }
   return { packetId, subscriptions, properties };
 }
 
@@ -36,7 +42,10 @@ export function decodeUnsubscribe(reader: PacketReader, context: DecodeContext):
     context.version === 5 ? decodeProperties(reader, PropertyPlace.unsubscribe, context.propertyCountMax) : undefined;
   if (reader.left === 0) throw protocolError('UNSUBSCRIBE without a topic filter', 'MQTT-3.10.3-2');
   const topicFilters: string[] = [];
-  while (reader.left > 0) topicFilters.push(decodeFilter(reader));
+  while (reader.left > 0) {
+    refuseTooMany(topicFilters.length, context);
+    topicFilters.push(decodeFilter(reader));
+  }
   return { packetId, topicFilters, properties };
 }
 
@@ -45,6 +54,14 @@ export function decodePacketId(reader: PacketReader): number {
   const packetId = reader.u16('the packet identifier');
   if (packetId === 0) throw protocolError('the packet identifier is 0', 'MQTT-2.2.1-3');
   return packetId;
+}
+
+/** A filter of one byte becomes an object of a hundred: the packet size alone does not bound the memory. */
+function refuseTooMany(count: number, { filterCountMax }: DecodeContext): void {
+  if (count < filterCountMax) return;
+  throw new MqttError('PACKET_TOO_LARGE', `more than ${filterCountMax} topic filters in one packet`, {
+    reasonCode: ReasonCode.quotaExceeded,
+  });
 }
 
 function decodeFilter(reader: PacketReader): string {

@@ -153,6 +153,16 @@ describe('limits of FrameDecoder', () => {
     expect(codeOf(() => decoder.push(publish(1, Buffer.alloc(70_000))))).toBe('PACKET_TOO_LARGE');
   });
 
+  it('refuses more topic filters than the limit', () => {
+    const subscribe = (count: number) =>
+      rawPacket(0x82, [0, 1], 0, ...Array.from({ length: count }, () => ['t', 0]).flat());
+    const unsubscribe = (count: number) => rawPacket(0xa2, [0, 1], 0, ...Array.from({ length: count }, () => 't'));
+    for (const packet of [subscribe, unsubscribe]) {
+      expect(codeOf(() => opened({ filterCountMax: 10 }).decoder.push(packet(10)))).toBe('accepted');
+      expect(codeOf(() => opened({ filterCountMax: 10 }).decoder.push(packet(11)))).toBe('PACKET_TOO_LARGE');
+    }
+  });
+
   it('gives up a peer that goes on sending while reading is paused', () => {
     const { decoder } = opened({ pausedBytesMax: 1000 });
     decoder.pause();

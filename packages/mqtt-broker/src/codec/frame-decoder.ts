@@ -21,6 +21,8 @@ export interface FrameDecoderOptions {
   readonly packetBytesMaxBeforeConnect?: number;
   /** Properties per packet. Default 128; each one costs an object and its delivery to every subscriber. */
   readonly propertyCountMax?: number;
+  /** Topic filters per SUBSCRIBE or UNSUBSCRIBE. Default 8,192: far above what clients send, and under a megabyte of objects. */
+  readonly filterCountMax?: number;
   /** Bytes that may arrive while paused. Default 2 MiB: more than a socket delivers after it was paused. */
   readonly pausedBytesMax?: number;
 }
@@ -31,6 +33,7 @@ const DEFAULTS: ResolvedFrameDecoderOptions = {
   packetBytesMax: 1024 * 1024,
   packetBytesMaxBeforeConnect: 64 * 1024,
   propertyCountMax: 128,
+  filterCountMax: 8192,
   pausedBytesMax: 2 * 1024 * 1024,
 };
 
@@ -154,13 +157,18 @@ export class FrameDecoder extends FrameReader {
   }
 
   #connect(reader: PacketReader): void {
-    const { propertyCountMax } = this.#options;
+    const { propertyCountMax, filterCountMax } = this.#options;
     const onVersion = (version: ProtocolVersion) => {
       this.#version = version;
     };
     const packet = decodeConnect(reader, { propertyCountMax, onVersion });
     this.#phase = 'connected';
-    this.#context = { version: packet.protocolVersion, place: PropertyPlace.publishFromClient, propertyCountMax };
+    this.#context = {
+      version: packet.protocolVersion,
+      place: PropertyPlace.publishFromClient,
+      propertyCountMax,
+      filterCountMax,
+    };
     this.#handler.onConnect(packet);
   }
 }
@@ -189,4 +197,5 @@ const UNCONNECTED: PublishContext & DecodeContext = {
   version: 4,
   place: PropertyPlace.publishFromClient,
   propertyCountMax: 0,
+  filterCountMax: 0,
 };

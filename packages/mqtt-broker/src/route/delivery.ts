@@ -1,7 +1,7 @@
 import type { QoS } from '../codec/packets.js';
-import type { FilterSubscribers, Subscription } from './filter-subscribers.js';
+import type { Subscription } from './filter-subscribers.js';
 
-/** One session in a result (S1). */
+/** One session in a result (S1 of subscription-index.ts). Immutable, and shared by results. */
 export interface Delivery<Session> {
   readonly session: Session;
   /** The highest granted; the message goes out with the lower of this and its own. */
@@ -16,67 +16,66 @@ export interface Delivery<Session> {
   readonly toPublisher: Delivery<Session> | undefined;
 }
 
-/**
- * One delivery per session out of the subscribers of every matching filter: the highest QoS, every
- * identifier, retain-as-published when one asks for it. Sessions keep the order of the filters found.
- */
-export function mergeDeliveries<Session>(matching: readonly FilterSubscribers<Session>[]): Delivery<Session>[] {
-  if (matching.length === 0) return [];
-  const only = matching.length === 1 ? matching[0] : undefined;
-  if (only !== undefined) return Array.from(only.values(), alone);
-  const bySession = new Map<Session, Subscription<Session>[]>();
-  for (const subscribers of matching) {
-    for (const subscription of subscribers.values()) {
-      const others = bySession.get(subscription.session);
-      if (others === undefined) bySession.set(subscription.session, [subscription]);
-      else others.push(subscription);
-    }
-  }
-  return Array.from(bySession.values(), merged);
+/** What a session gets that matches by one subscription. */
+export function deliveryOf<Session>(subscription: Subscription<Session>): Delivery<Session> {
+  const { session, qos, retainAsPublished, subscriptionIdentifier } = subscription;
+  const subscriptionIdentifiers = subscriptionIdentifier === undefined ? undefined : [subscriptionIdentifier];
+  const grant = { session, qos, retainAsPublished, subscriptionIdentifiers };
+  return new SessionDelivery(grant, subscription.noLocal ? undefined : 'itself');
 }
 
-class MergedDelivery<Session> implements Delivery<Session> {
+/**
+ * One delivery per session out of those of every matching filter: the highest QoS, every identifier,
+ * retain-as-published when one asks for it. Sessions keep the order in which they are found first.
+ */
+export function mergeDeliveries<Session>(byFilter: readonly (readonly Delivery<Session>[])[]): Delivery<Session>[] {
+  const bySession = new Map<Session, Delivery<Session> | Delivery<Session>[]>();
+  for (const deliveries of byFilter) {
+    for (const delivery of deliveries) {
+      const others = bySession.get(delivery.session);
+      if (others === undefined) bySession.set(delivery.session, delivery);
+      else if (Array.isArray(others)) others.push(delivery);
+      else bySession.set(delivery.session, [others, delivery]);
+    }
+  }
+  return Array.from(bySession.values(), (found) => (Array.isArray(found) ? mergeSession(found) : found));
+}
+
+type Grant<Session> = Omit<Delivery<Session>, 'toPublisher'>;
+
+class SessionDelivery<Session> implements Delivery<Session> {
   readonly session: Session;
-  readonly qos: Delivery<Session>['qos'];
+  readonly qos: QoS;
   readonly retainAsPublished: boolean;
   readonly subscriptionIdentifiers: readonly number[] | undefined;
   readonly toPublisher: Delivery<Session> | undefined;
 
-  constructor(merge: Merge<Session>, toPublisher: Delivery<Session> | 'itself' | undefined) {
-    this.session = merge.session;
-    this.qos = merge.qos;
-    this.retainAsPublished = merge.retainAsPublished;
-    this.subscriptionIdentifiers = merge.subscriptionIdentifiers;
+  constructor(grant: Grant<Session>, toPublisher: Delivery<Session> | 'itself' | undefined) {
+    this.session = grant.session;
+    this.qos = grant.qos;
+    this.retainAsPublished = grant.retainAsPublished;
+    this.subscriptionIdentifiers = grant.subscriptionIdentifiers;
     this.toPublisher = toPublisher === 'itself' ? this : toPublisher;
   }
 }
 
-type Merge<Session> = Omit<Delivery<Session>, 'toPublisher'>;
-
-function alone<Session>(subscription: Subscription<Session>): Delivery<Session> {
-  const { session, qos, retainAsPublished, subscriptionIdentifier } = subscription;
-  const subscriptionIdentifiers = subscriptionIdentifier === undefined ? undefined : [subscriptionIdentifier];
-  const merge = { session, qos, retainAsPublished, subscriptionIdentifiers };
-  return new MergedDelivery(merge, subscription.noLocal ? undefined : 'itself');
+function mergeSession<Session>(deliveries: readonly Delivery<Session>[]): Delivery<Session> {
+  const foreign = deliveries.filter(({ toPublisher }) => toPublisher !== undefined);
+  const all = merge(deliveries);
+  if (foreign.length === deliveries.length) return new SessionDelivery(all, 'itself');
+  if (foreign.length === 0) return new SessionDelivery(all, undefined);
+  return new SessionDelivery(all, new SessionDelivery(merge(foreign), 'itself'));
 }
 
-function merged<Session>(subscriptions: readonly Subscription<Session>[]): Delivery<Session> {
-  const foreign = subscriptions.filter((subscription) => !subscription.noLocal);
-  const all = merge(subscriptions);
-  if (foreign.length === subscriptions.length) return new MergedDelivery(all, 'itself');
-  if (foreign.length === 0) return new MergedDelivery(all, undefined);
-  return new MergedDelivery(all, new MergedDelivery(merge(foreign), 'itself'));
-}
-
-/** Of at least one subscription. */
-function merge<Session>(subscriptions: readonly Subscription<Session>[]): Merge<Session> {
-  const first = subscriptions[0] as Subscription<Session>; // at least one
+/** Of at least one delivery, all to one session. */
+function merge<Session>(deliveries: readonly Delivery<Session>[]): Grant<Session> {
+  const first = deliveries[0] as Delivery<Session>; // at least one
   let { qos, retainAsPublished } = first;
   const identifiers: number[] = []; // with repeats, when two subscriptions have the same one (§3.3.4)
-  for (const subscription of subscriptions) {
-    if (subscription.qos > qos) qos = subscription.qos;
-    retainAsPublished ||= subscription.retainAsPublished;
-    if (subscription.subscriptionIdentifier !== undefined) identifiers.push(subscription.subscriptionIdentifier);
+  for (const delivery of deliveries) {
+    if (delivery.qos > qos) qos = delivery.qos;
+    retainAsPublished ||= delivery.retainAsPublished;
+    if (delivery.subscriptionIdentifiers !== undefined) identifiers.push(...delivery.subscriptionIdentifiers);
   }
   const subscriptionIdentifiers = identifiers.length === 0 ? undefined : identifiers;
   return { session: first.session, qos, retainAsPublished, subscriptionIdentifiers };

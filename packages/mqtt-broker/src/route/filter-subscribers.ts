@@ -1,4 +1,5 @@
 import type { QoS } from '../codec/packets.js';
+import { type Delivery, deliveryOf } from './delivery.js';
 
 /** One session's subscription to one filter, as granted. */
 export interface Subscription<Session> {
@@ -13,6 +14,8 @@ export interface Subscription<Session> {
 export class FilterSubscribers<Session> {
   #only: Subscription<Session> | undefined;
   #many: Map<Session, Subscription<Session>> | undefined;
+  /** Made at the first match after a change, and shared by the results of all topics. */
+  #deliveries: readonly Delivery<Session>[] | undefined;
 
   constructor(first: Subscription<Session>) {
     this.#only = first;
@@ -23,6 +26,7 @@ export class FilterSubscribers<Session> {
   }
 
   set(subscription: Subscription<Session>): 'added' | 'replaced' {
+    this.#deliveries = undefined;
     if (this.#many !== undefined) {
       const before = this.#many.size;
       this.#many.set(subscription.session, subscription);
@@ -42,13 +46,19 @@ export class FilterSubscribers<Session> {
   }
 
   delete(session: Session): boolean {
+    this.#deliveries = undefined;
     if (this.#many !== undefined) return this.#many.delete(session);
     if (this.#only?.session !== session) return false;
     this.#only = undefined;
     return true;
   }
 
-  values(): Iterable<Subscription<Session>> {
+  deliveries(): readonly Delivery<Session>[] {
+    this.#deliveries ??= Array.from(this.#values(), deliveryOf);
+    return this.#deliveries;
+  }
+
+  #values(): Iterable<Subscription<Session>> {
     if (this.#many !== undefined) return this.#many.values();
     return this.#only === undefined ? [] : [this.#only];
   }

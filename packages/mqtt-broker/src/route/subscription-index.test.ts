@@ -16,9 +16,9 @@ class Session implements ShareMember {
   }
 }
 
-const newIndex = (cachedTopicsMax?: number) =>
+const newIndex = (cachedReceiversMax?: number) =>
   new SubscriptionIndex<Session>({
-    ...(cachedTopicsMax === undefined ? {} : { cachedTopicsMax }),
+    ...(cachedReceiversMax === undefined ? {} : { cachedReceiversMax }),
     strategyFor: () => createShareStrategy('round_robin', createPrng(1)),
   });
 
@@ -126,15 +126,33 @@ describe('a result', () => {
   });
 
   it('is kept for a bounded number of topics', () => {
-    const index = newIndex(100);
-    index.add('#', to(a));
-    for (let i = 0; i < 1000; i++) expect(index.match(`t/${i}`).deliveries).toHaveLength(1);
+    const index = newIndex(1600);
+    for (let i = 0; i < 1000; i++) expect(index.match(`t/${i}`).isEmpty).toBe(true);
     expect(index.cachedTopics).toBeLessThanOrEqual(100);
     const hot = index.match('hot');
     for (let i = 0; i < 1000; i++) {
       index.match(`u/${i}`);
       expect(index.match('hot')).toBe(hot);
     }
+  });
+
+  it('counts by its receivers against that bound, and is kept even when it alone exceeds it', () => {
+    const index = newIndex(1000);
+    for (let i = 0; i < 300; i++) index.add('wide/#', to(new Session(`c${i}`)));
+    for (let i = 0; i < 700; i++) index.add('wider/#', to(new Session(`d${i}`)));
+    for (let i = 0; i < 100; i++) index.match(`wide/${i}`);
+    expect(index.cachedTopics).toBeLessThanOrEqual(2);
+    const wider = index.match('wider/1');
+    expect(index.match('wider/1')).toBe(wider);
+  });
+
+  it('shares its list of receivers with other topics where one filter matches', () => {
+    const index = newIndex();
+    index.add('#', to(a));
+    index.add('#', to(b));
+    expect(index.match('t').deliveries).toBe(index.match('u').deliveries);
+    index.remove('#', a);
+    expect(index.match('t').deliveries.map(({ session }) => session)).toEqual([b]);
   });
 });
 

@@ -38,7 +38,7 @@ export class MatchResult<Session extends ShareMember> {
     this.topicName = topicName;
     this.deliveries = found.deliveries;
     this.groups = found.groups;
-    this.weight = 1 + found.deliveries.length + found.groups.length;
+    this.weight = RESULT_WEIGHT + found.deliveries.length + found.groups.length;
     this.stamp = stamp;
   }
 
@@ -60,8 +60,8 @@ interface MatchStamp {
 
 export interface SubscriptionIndexOptions {
   /**
-   * Results kept, by the sum of their receivers and one for each. Default 262,144: a few tens of megabytes,
-   * above the topics that are hot at one time on one node.
+   * Results kept, by the sum of their receivers and sixteen for each result itself. Default 1,048,576: at most a few
+   * tens of megabytes, and above the topics that are hot at one time on one node.
    */
   readonly cachedReceiversMax?: number;
   /** Chooses how the members of a new shared group take turns. */
@@ -69,6 +69,8 @@ export interface SubscriptionIndexOptions {
 }
 
 const GENERATIONS = 1024;
+/** What a result costs beside its receivers, in the size of a receiver: some 250 bytes to 16. */
+const RESULT_WEIGHT = 16;
 const NO_GROUPS: readonly never[] = [];
 const NOBODY: readonly never[] = [];
 
@@ -88,7 +90,7 @@ export class SubscriptionIndex<Session extends ShareMember> {
 
   constructor(options: SubscriptionIndexOptions) {
     this.#strategyFor = options.strategyFor;
-    this.#cache = new MatchCache(options.cachedReceiversMax ?? 262_144);
+    this.#cache = new MatchCache(options.cachedReceiversMax ?? 1_048_576);
   }
 
   /** Subscriptions held, plain and shared. */
