@@ -134,9 +134,8 @@ export class LevelCommitQueue {
         await next.run(refusal);
       } else {
         const group = this.#takeGroup();
-        if (refusal) for (const work of group) work.reject(refusal);
+        if (refusal) this.#refuse(group, refusal);
         else await this.#commit(group);
-        for (const { bytes } of group) this.#pendingBytes -= bytes;
       }
     }
     this.#running = undefined;
@@ -166,12 +165,23 @@ export class LevelCommitQueue {
     } catch (error) {
       const reason = await this.#recover(error);
       if (!plan || !this.#headsAreRead || !isOnDisk(plan)) {
-        for (const work of group) work.reject(reason); // Q4
+        this.#refuse(group, reason); // Q4
         return;
       }
     }
+    this.#countOut(group);
     for (const work of writes) work.resolve();
     this.#settle(plan);
+  }
+
+  #refuse(group: readonly Work[], reason: StorageError): void {
+    this.#countOut(group);
+    for (const work of group) work.reject(reason);
+  }
+
+  /** Before anyone is told: who hears that an append is settled may append again at once. */
+  #countOut(group: readonly Work[]): void {
+    for (const { bytes } of group) this.#pendingBytes -= bytes;
   }
 
   #settle({ heads, outcomes }: AppendPlan<AppendWork>): void {

@@ -37,8 +37,8 @@ export class LevelDatabase {
   #reopening: Promise<void> | undefined;
 
   /** StorageError UNAVAILABLE when another process holds the directory, FAILED when the database is damaged. */
-  static async open(options: LevelDatabaseOptions, clock: Clock): Promise<LevelDatabase> {
-    const database = new LevelDatabase(options, clock, await loadLevel());
+  static async open(options: LevelDatabaseOptions, clock: Clock, levelClass?: typeof Level): Promise<LevelDatabase> {
+    const database = new LevelDatabase(options, clock, levelClass ?? (await loadLevel()));
     await database.#open();
     return database;
   }

@@ -6,6 +6,7 @@
 
 import type { Clock, Timer } from '@robustmq/stdx/clock';
 import { type Logger, nullLogger } from '@robustmq/stdx/logger';
+import type { Level } from 'level';
 import type { Capabilities } from '../capabilities.js';
 import { StorageError } from '../errors.js';
 import type { AppendRecord, Offset, ShardId, StoredRecord } from '../record.js';
@@ -39,6 +40,8 @@ import { decodeNewest, decodeOffset, encodeOffset, encodeRecord } from './level-
 export interface LevelStorageDeps {
   readonly clock: Clock;
   readonly logger?: Logger;
+  /** LevelDB itself; the one of the package `level` unless given. Tests give one that fails when told to. */
+  readonly level?: typeof Level;
 }
 
 /** A tag's or group's length is stored in two bytes. */
@@ -70,7 +73,7 @@ export class LevelShardStorage extends ShardStorage {
    */
   static async open(given: LevelStorageOptions, deps: LevelStorageDeps): Promise<LevelShardStorage> {
     const options = resolveLevelStorageOptions(given);
-    const database = await LevelDatabase.open(options, deps.clock);
+    const database = await LevelDatabase.open(options, deps.clock, deps.level);
     try {
       const catalogue = new LevelCatalogue(database);
       await catalogue.load();
@@ -96,7 +99,7 @@ export class LevelShardStorage extends ShardStorage {
     this.#catalogue = catalogue;
     const shards = () => catalogue.shards.values();
     this.#queue = new LevelCommitQueue({ database, clock: deps.clock, shards, options });
-    this.#trimming = new LevelTrimming(database, this.#queue);
+    this.#trimming = new LevelTrimming(database, this.#queue, this.#logger);
     this.#tick = this.#setTick();
   }
 
@@ -175,7 +178,7 @@ export class LevelShardStorage extends ShardStorage {
       throw new StorageError('OFFSET_OUT_OF_RANGE', `cannot trim shard ${shard} to ${before}, it ends at ${end}`);
     }
     await this.#trimming.trimTo(target, before);
-    await this.#trimming.sweep(target);
+    this.#trimming.sweepLater(target);
   }
 
   protected override async _commitOffsets(group: string, offsets: readonly GroupOffset[]): Promise<void> {
@@ -212,6 +215,7 @@ export class LevelShardStorage extends ShardStorage {
 
   protected override async _close(): Promise<void> {
     this.#tick.cancel();
+    await this.#trimming.stop();
     await this.#enforcing;
     await this.#queue.drain();
     await this.#database.close();

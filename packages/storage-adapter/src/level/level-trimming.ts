@@ -5,6 +5,7 @@
 //   T2. Deletion goes in steps with the queue free in between, so that appends wait for one step at most.
 //   T3. A crash in between leaves records below logStart that nobody can read; the next tick deletes them.
 
+import type { Logger } from '@robustmq/stdx/logger';
 import type { LevelCommitQueue } from './level-commit-queue.js';
 import type { LevelDatabase, LevelEntry, LevelOperation } from './level-database.js';
 import { headKey, newestKey, offsetOfRecordKey, recordRange, tagKey } from './level-keys.js';
@@ -18,9 +19,20 @@ export class LevelTrimming {
   readonly #database: LevelDatabase;
   readonly #queue: LevelCommitQueue;
 
-  constructor(database: LevelDatabase, queue: LevelCommitQueue) {
+  readonly #logger: Logger;
+  readonly #sweeps = new Set<Promise<void>>();
+  #state: 'running' | 'stopped' = 'running';
+
+  constructor(database: LevelDatabase, queue: LevelCommitQueue, logger: Logger) {
     this.#database = database;
     this.#queue = queue;
+    this.#logger = logger;
+  }
+
+  /** Resolves when the step under way is done; what is left waits for the next life (T3). */
+  async stop(): Promise<void> {
+    this.#state = 'stopped';
+    await Promise.all(this.#sweeps);
   }
 
   /** Raises logStart, durably. The records go with sweep(). */
@@ -31,10 +43,18 @@ export class LevelTrimming {
     });
   }
 
-  /** Deletes what lies below logStart (T2). */
-  async sweep(shard: LevelShard): Promise<void> {
-    while (shard.state === 'live' && shard.cleanFrom < shard.head.logStart) {
-      await this.#queue.alone(() => this.#sweepStep(shard));
+  /** Deletes what lies below logStart, in the background. */
+  sweepLater(shard: LevelShard): void {
+    const sweep = this.#sweep(shard).catch((error: unknown) => {
+      this.#logger.warn({ shard: shard.name, err: error }, 'level storage: sweeping failed, the next tick tries again');
+    });
+    this.#sweeps.add(sweep);
+    void sweep.then(() => this.#sweeps.delete(sweep));
+  }
+
+  async #sweep(shard: LevelShard): Promise<void> {
+    while (this.#state === 'running' && shard.state === 'live' && shard.cleanFrom < shard.head.logStart) {
+      await this.#queue.alone(() => this.#sweepStep(shard)); // T2
     }
   }
 
@@ -42,13 +62,14 @@ export class LevelTrimming {
   async enforce(shard: LevelShard, wallTimeMs: number): Promise<void> {
     const { cleanup, retentionMs, retentionBytes } = shard.config;
     if (cleanup === 'delete' && (retentionMs !== undefined || retentionBytes !== undefined)) {
-      for (let before = await this.#expired(shard, wallTimeMs); before > shard.head.logStart; ) {
+      while (this.#state === 'running') {
+        const before = await this.#expired(shard, wallTimeMs);
+        if (before <= shard.head.logStart) break;
         await this.trimTo(shard, before);
-        await this.sweep(shard);
-        before = await this.#expired(shard, wallTimeMs);
+        await this.#sweep(shard);
       }
     }
-    await this.sweep(shard); // T3
+    await this.#sweep(shard); // T3
   }
 
   /** Where the first step's worth of expired records ends; logStart when nothing has expired. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { ManualClock } from '@robustmq/stdx/clock';
 import type { ShardConfig } from '../index.js';
 import { codeOf, offset, record, type SuiteContext, texts } from './suite-context.js';
 
@@ -147,6 +148,19 @@ export function lifecycleSuite(context: SuiteContext): void {
       }
       expect(texts(await context.readAll(shard))).toEqual(['0a', '0b', '1a', '1b', '2a', '2b', '3a', '3b']);
     });
+  });
+
+  const persistentAndTimed = context.options.persistent && context.options.clock === 'given' ? it : it.skip;
+  persistentAndTimed('keeps times from falling when the clock was set back meanwhile', async () => {
+    const shard = await context.shard();
+    context.clock.advance(60_000);
+    await context.append(shard, 'late');
+    const earlier = new ManualClock({ wallTimeMs: context.clock.wallTime() - 30_000 });
+    await context.reopen(earlier);
+    await context.append(shard, 'earlier by the clock');
+    const [first, second] = await context.readAll(shard);
+    expect(second?.timestampMs).toBe(first?.timestampMs);
+    expect(await context.storage.offsetAtTime(shard, first?.timestampMs ?? 0)).toBe(0);
   });
 
   const timed = context.options.clock === 'given' ? describe : describe.skip;

@@ -62,9 +62,10 @@ export class SuiteContext {
     return this.#storage as ShardStorage; // set before each test
   }
 
-  /** Closes and opens again in the same directory. */
-  async reopen(): Promise<ShardStorage> {
+  /** Closes and opens again in the same directory, on the same clock unless another is given. */
+  async reopen(clock = this.clock): Promise<ShardStorage> {
     await this.storage.close();
+    this.clock = clock;
     this.#storage = await this.options.open(this.#directory, this.clock);
     return this.#storage;
   }
