@@ -1,7 +1,11 @@
+import { jest } from '@jest/globals';
 import { createMemoryMeta, type MemoryMeta } from '@robustmq/meta-raft/testing';
 import { describeShardStorage } from '@robustmq/storage-adapter/suite';
 import { nodeDisk } from '@robustmq/wal';
 import { startJournal } from './start-journal.js';
+
+// A busy machine takes its time over hundreds of syncs; nothing here waits for time to pass.
+jest.setTimeout(60_000);
 
 /** Meta outlives the journal: one per directory. */
 const metas = new Map<string, MemoryMeta>();

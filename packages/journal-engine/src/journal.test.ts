@@ -1,13 +1,15 @@
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { createMemoryMeta, type MemoryMeta } from '@robustmq/meta-raft/testing';
 import { systemClock } from '@robustmq/stdx/clock';
 import type { Offset, ShardId } from '@robustmq/storage-adapter';
 import { nodeDisk } from '@robustmq/wal';
 import type { JournalOptions } from './options.js';
 import { type RunningJournal, startJournal } from './start-journal.js';
+
+jest.setTimeout(60_000); // a busy machine
 
 const directories: string[] = [];
 

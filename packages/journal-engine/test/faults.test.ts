@@ -1,10 +1,12 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { createMemoryMeta } from '@robustmq/meta-raft/testing';
 import { createPrng } from '@robustmq/stdx/prng';
 import type { Offset } from '@robustmq/storage-adapter';
 import { SimDisk } from '@robustmq/wal/testing';
 import { startJournal } from '../src/start-journal.js';
 import { readAll, SimulatedJournal, texts } from './simulated-journal.js';
+
+jest.setTimeout(60_000); // a busy machine
 
 const SMALL = { segmentBytes: 2048, tailCacheBytes: 0, indexIntervalBytes: 256, flushBytes: 1 };
 

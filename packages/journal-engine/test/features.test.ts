@@ -1,6 +1,8 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import type { Offset, ShardId } from '@robustmq/storage-adapter';
 import { readAll, SimulatedJournal, texts } from './simulated-journal.js';
+
+jest.setTimeout(60_000); // a busy machine
 
 const SMALL = {
   segmentBytes: 2048,
