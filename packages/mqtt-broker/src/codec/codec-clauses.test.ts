@@ -117,7 +117,7 @@ const FIXED_HEADER: readonly Row[] = [
     () => first(Buffer.from([0x30])),
   ],
   ['a second CONNECT', PROTOCOL, 'MQTT-3.1.0-2', () => serve(4, connect(4))],
-  ['flags on CONNECT', MALFORMED, 'MQTT-2.1.3-1', () => first(Buffer.from([0x11]))],
+  ['flags on CONNECT', MALFORMED, 'MQTT-2.1.3-1', () => first(rawPacket(0x11, 'MQTT', 4, 2, [0, 0], 'c'))],
   ['flags on PUBACK', MALFORMED, 'MQTT-2.1.3-1', () => serve(4, rawPacket(0x41, [0, 1]))],
   ['PUBREL without the flags 0010', MALFORMED, 'MQTT-2.1.3-1', () => serve(4, rawPacket(0x60, [0, 1]))],
   ['SUBSCRIBE without the flags 0010', MALFORMED, 'MQTT-2.1.3-1', () => serve(5, rawPacket(0x80, [0, 1], 0, T, 0))],
@@ -317,7 +317,7 @@ const SUBSCRIBE: readonly Row[] = [
   ['SUBSCRIBE with packet identifier 0', PROTOCOL, 'MQTT-2.2.1-3', () => serve(4, rawPacket(0x82, [0, 0], T, 0))],
   ['SUBSCRIBE with an ill-formed filter', MALFORMED, 'MQTT-1.5.4-1', () => serve(5, subscribe(0, ILL_FORMED, 0))],
   ['SUBSCRIBE without a filter', PROTOCOL, 'MQTT-3.8.3-2', () => serve(5, subscribe(0))],
-  ['SUBSCRIBE with an empty filter', PROTOCOL, 'MQTT-4.7.3-1', () => serve(5, subscribe(0, '', 0))],
+  ['SUBSCRIBE with an empty filter', MALFORMED, 'MQTT-4.7.3-1', () => serve(5, subscribe(0, '', 0))],
   ['SUBSCRIBE with a filter and no options', MALFORMED, 'MQTT5 §1.2 Malformed Packet', () => serve(5, subscribe(0, T))],
   ['no local on a shared subscription', PROTOCOL, 'MQTT-3.8.3-4', () => serve(5, subscribe(0, '$share/g/t', 4))],
   ['reserved bits of the subscription options', MALFORMED, 'MQTT-3.8.3-5', () => serve(5, subscribe(0, T, 0x40))],
@@ -475,6 +475,12 @@ describe('accepts', () => {
   it('a user name flag without a user name, DUP on SUBSCRIBE and PUBREL, in MQTT 3.1', () => {
     expect(first(connect(3, { flags: 0xc2 }))[0]?.[1]).toMatchObject({ username: undefined, password: undefined });
     expect(serve(3, rawPacket(0x8a, [0, 1], T, 1), rawPacket(0x6a, [0, 1]))).toHaveLength(2);
+  });
+
+  it('flags that MQTT 3.1 does not use', () => {
+    expect(first(rawPacket(0x14, 'MQIsdp', 3, 3, [0, 0], 'c'))[0]?.[1]).toMatchObject({ clientId: 'c' });
+    expect(serve(3, rawPacket(0xc2), rawPacket(0x48, [0, 1]))).toHaveLength(2);
+    expect(refusal(() => serve(3, rawPacket(0x84, [0, 1], T, 0))).clause).toBe('MQTT-2.1.3-1');
   });
 
   it('the bridge bit of the protocol level', () => {

@@ -77,7 +77,9 @@ function decodeProtocol(reader: PacketReader, limits: ConnectLimits) {
 
 function decodeFlags(reader: PacketReader, version: ProtocolVersion): number {
   const flags = reader.u8('the connect flags');
-  if ((flags & Flag.reserved) !== 0) throw malformed('the reserved connect flag is set', 'MQTT-3.1.2-3');
+  // MQTT 3.1 names the bit reserved, and does not say that a server checks it.
+  if ((flags & Flag.reserved) !== 0 && version !== 3)
+    throw malformed('the reserved connect flag is set', 'MQTT-3.1.2-3');
   const willQoS = (flags >> 3) & 3;
   if ((flags & Flag.will) === 0) {
     if (willQoS !== 0) throw malformed('a will QoS without a will', 'MQTT-3.1.2-11');

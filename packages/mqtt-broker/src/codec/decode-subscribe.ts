@@ -66,7 +66,7 @@ function refuseTooMany(count: number, { filterCountMax }: DecodeContext): void {
 
 function decodeFilter(reader: PacketReader): string {
   const topicFilter = reader.text('a topic filter', 'name'); // [MQTT-3.8.3-1] [MQTT-3.10.3-1]
-  if (topicFilter === '') throw protocolError('a topic filter is empty', 'MQTT-4.7.3-1');
+  if (topicFilter === '') throw malformed('a topic filter is empty', 'MQTT-4.7.3-1');
   return topicFilter;
 }
 

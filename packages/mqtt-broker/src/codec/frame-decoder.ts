@@ -85,6 +85,7 @@ export class FrameDecoder extends FrameReader {
     const type = first >> 4;
     if (this.#phase === 'awaiting CONNECT') {
       if (type !== PacketType.connect) throw protocolError('the first packet is not CONNECT', 'MQTT-3.1.0-1');
+      return; // its flags are judged with its version: see #connect
     } else if (type === PacketType.connect) {
       throw protocolError('a second CONNECT on one connection', 'MQTT-3.1.0-2');
     }
@@ -96,9 +97,9 @@ export class FrameDecoder extends FrameReader {
       return;
     }
     if (FLAGS[type] === undefined) throw malformed(`a client does not send packets of type ${type}`, 'MQTT5 §2.1.2');
-    // MQTT 3.1 marks a repeated PUBREL, SUBSCRIBE or UNSUBSCRIBE with DUP (MQTT 3.1 §2.1).
-    if (this.#version === 3 && FLAGS[type] === 2 && flags === 10) return;
-    throw malformed(`the flags of packet type ${type} are ${flags}`, 'MQTT-2.1.3-1');
+    // MQTT 3.1 marks a repeated PUBREL, SUBSCRIBE or UNSUBSCRIBE with DUP, and does not use the flags of others (§2.1).
+    if (this.#version === 3 && (FLAGS[type] === 0 || flags === 10)) return;
+    throw wrongFlags(type, flags);
   }
 
   protected decodePacket(first: number, reader: PacketReader): void {
@@ -128,15 +129,15 @@ export class FrameDecoder extends FrameReader {
         break;
       }
       default:
-        this.#decodeRarePacket(first >> 4, reader);
+        this.#decodeRarePacket(first, reader);
     }
   }
 
-  #decodeRarePacket(type: number, reader: PacketReader): void {
+  #decodeRarePacket(first: number, reader: PacketReader): void {
     const handler = this.#handler;
-    switch (type) {
+    switch (first >> 4) {
       case PacketType.connect:
-        this.#connect(reader);
+        this.#connect(first & 0x0f, reader);
         break;
       case PacketType.subscribe:
         handler.onSubscribe(decodeSubscribe(reader, this.#context));
@@ -156,12 +157,13 @@ export class FrameDecoder extends FrameReader {
     }
   }
 
-  #connect(reader: PacketReader): void {
+  #connect(flags: number, reader: PacketReader): void {
     const { propertyCountMax, filterCountMax } = this.#options;
     const onVersion = (version: ProtocolVersion) => {
       this.#version = version;
     };
     const packet = decodeConnect(reader, { propertyCountMax, onVersion });
+    if (flags !== 0 && packet.protocolVersion !== 3) throw wrongFlags(PacketType.connect, flags);
     this.#phase = 'connected';
     this.#context = {
       version: packet.protocolVersion,
@@ -171,6 +173,10 @@ export class FrameDecoder extends FrameReader {
     };
     this.#handler.onConnect(packet);
   }
+}
+
+function wrongFlags(type: number, flags: number) {
+  return malformed(`the flags of packet type ${type} are ${flags}`, 'MQTT-2.1.3-1');
 }
 
 /** What the flags of each packet type a client sends must be; undefined for those it must not send. */
