@@ -163,6 +163,14 @@ describe('limits of FrameDecoder', () => {
     }
   });
 
+  it('keeps less of a stranger who goes on sending while reading is paused', () => {
+    const decoder = new FrameDecoder(new PacketRecorder(), resolveFrameDecoderOptions());
+    decoder.push(encodeConnect(CONNECT));
+    decoder.pause();
+    decoder.push(Buffer.alloc(4 * 64 * 1024));
+    expect(codeOf(() => decoder.push(Buffer.alloc(1)))).toBe('RECEIVE_BUFFER_FULL');
+  });
+
   it('gives up a peer that goes on sending while reading is paused', () => {
     const { decoder } = opened({ pausedBytesMax: 1000 });
     decoder.pause();

@@ -23,7 +23,10 @@ export interface FrameDecoderOptions {
   readonly propertyCountMax?: number;
   /** Topic filters per SUBSCRIBE or UNSUBSCRIBE. Default 8,192: far above what clients send, and under a megabyte of objects. */
   readonly filterCountMax?: number;
-  /** Bytes that may arrive while paused. Default 2 MiB: more than a socket delivers after it was paused. */
+  /**
+   * Bytes that may arrive while paused. Default 2 MiB: more than a socket delivers after it was paused. Until
+   * acceptConnect() at most four packets of the smaller size.
+   */
   readonly pausedBytesMax?: number;
 }
 
@@ -58,7 +61,8 @@ export class FrameDecoder extends FrameReader {
   #context: PublishContext & DecodeContext = UNCONNECTED;
 
   constructor(handler: ServerPacketHandler, options: ResolvedFrameDecoderOptions) {
-    super({ packetBytesMax: options.packetBytesMaxBeforeConnect, pausedBytesMax: options.pausedBytesMax });
+    const packetBytesMax = options.packetBytesMaxBeforeConnect;
+    super({ packetBytesMax, pausedBytesMax: Math.min(options.pausedBytesMax, 4 * packetBytesMax) });
     this.#handler = handler;
     this.#options = options;
   }

@@ -82,7 +82,7 @@ const NOTHING = Buffer.alloc(0);
 
 export function encodePublishFrame(message: PublishedMessage, shape: PublishShape): PublishFrame {
   const { payload } = message;
-  const topicName = shape.topicAlias?.mode === 'use' ? '' : message.topicName;
+  const topicName = shape.version === 5 && shape.topicAlias?.mode === 'use' ? '' : message.topicName;
   const topicBytes = utf8Bytes(topicName);
   const properties = shape.version === 5 ? encodeProperties(message.properties, shape) : NOTHING;
   const idBytes = shape.qos === 0 ? 0 : 2;
