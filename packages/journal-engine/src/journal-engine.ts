@@ -167,8 +167,8 @@ export class JournalEngine {
     this.guard.stop();
     this.writer.sealGathered();
     await this.offsets.drain();
-    await this.housekeeper.stop();
     this.roller.stop();
+    await this.housekeeper.stop();
     try {
       await this.writer.idle();
       await this.flusher.checkpoint();

@@ -214,6 +214,23 @@ describe('meta', () => {
     await journal.close();
   });
 
+  it('that is away does not keep a journal from closing, and what it was not told it learns at the next start', async () => {
+    const world = new SimulatedJournal({ segmentAgeMs: 1000 });
+    let journal = await world.start();
+    const shard = await journal.storage.createShard('s', { cleanup: 'keep' });
+    await journal.storage.append(shard, texts('a'));
+    world.meta.setReachability('unreachable');
+    world.clock.advance(2000);
+    const keeping = journal.houseKeep();
+    await journal.storage.append(shard, texts('b'));
+    await journal.close();
+    await keeping;
+    world.meta.setReachability('reachable');
+    journal = await world.start();
+    expect(await readAll(journal, shard)).toEqual(['0:a', '1:b']);
+    await journal.close();
+  });
+
   it('fences a journal whose shard was taken over', async () => {
     const world = new SimulatedJournal(SMALL);
     const journal = await world.start();

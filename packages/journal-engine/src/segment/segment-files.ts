@@ -1,9 +1,10 @@
 // The open files of all segments, with a bound on their number.
 //
 // Invariants:
-//   O1. A file that was written since its last sync is never closed: a later descriptor might not be told of
-//       a failed write-back.
-//   O2. A file in use (a read or write under way) is not closed.
+//   O1. A file that was written since its last sync is synced before it is closed: a later descriptor might not
+//       be told of a failed write-back.
+//   O2. A file in use (a read, write or sync under way) is not closed.
+//   O3. syncAll() resolves when everything written before the call is durable, also when others sync meanwhile.
 
 import { join } from 'node:path';
 import type { Disk, DiskFile } from '@robustmq/wal';
@@ -12,6 +13,7 @@ interface OpenFile {
   readonly file: Promise<DiskFile>;
   users: number;
   dirty: boolean;
+  syncing: Promise<void> | undefined;
   removed: boolean;
 }
 
@@ -22,6 +24,7 @@ export class SegmentFiles {
   /** Least recently used first. */
   readonly #open = new Map<string, OpenFile>();
   #namesChanged = false;
+  #syncingNames: Promise<void> | undefined;
 
   constructor(disk: Disk, directory: string, openFilesMax: number) {
     this.#disk = disk;
@@ -56,26 +59,12 @@ export class SegmentFiles {
 
   /** Makes every write before this call durable, names included. A rejection is final (Disk D3). */
   async syncAll(concurrency = 4): Promise<void> {
-    const dirty = [...this.#open].filter(([, open]) => open.dirty);
+    const dirty = [...this.#open.values()].filter((open) => open.dirty || open.syncing);
     const worker = async () => {
-      for (let next = dirty.pop(); next; next = dirty.pop()) {
-        const [, open] = next;
-        open.dirty = false; // a write that comes during the sync sets it again
-        open.users++;
-        try {
-          if (!open.removed) await (await open.file).datasync();
-        } catch (error) {
-          open.dirty = true;
-          throw error;
-        } finally {
-          open.users--;
-        }
-      }
+      for (let next = dirty.pop(); next; next = dirty.pop()) await this.#sync(next);
     };
     await Promise.all(Array.from({ length: Math.min(concurrency, dirty.length) }, worker));
-    if (!this.#namesChanged) return;
-    this.#namesChanged = false;
-    await this.#disk.syncDirectory(this.directory);
+    await this.#syncNames();
   }
 
   /** Writes a small file so that after a crash either it or its predecessor is there whole. */
@@ -147,7 +136,7 @@ export class SegmentFiles {
     } finally {
       open.users--;
       if (open.removed && open.users === 0) await open.file.then((file) => file.close()).catch(() => {});
-      else await this.#closeIdle();
+      else await this.#closeIdle(effect);
     }
   }
 
@@ -160,7 +149,7 @@ export class SegmentFiles {
     }
     // Always opened for both: one descriptor per segment serves its readers and its writer.
     const file = this.#openFile(name, mode);
-    const open: OpenFile = { file, users: 0, dirty: false, removed: false };
+    const open: OpenFile = { file, users: 0, dirty: false, syncing: undefined, removed: false };
     this.#open.set(name, open);
     file.catch(() => {
       if (this.#open.get(name) === open) this.#open.delete(name);
@@ -176,13 +165,49 @@ export class SegmentFiles {
     return await this.#disk.open(this.path(name), 'read-write');
   }
 
-  async #closeIdle(): Promise<void> {
-    if (this.#open.size <= this.#openFilesMax) return;
+  /** Keeps to the bound; only a writer pays for the sync of a file that was written (O1). */
+  async #closeIdle(effect: 'none' | 'dirties'): Promise<void> {
     for (const [name, open] of this.#open) {
-      if (open.users > 0 || open.dirty) continue;
+      if (this.#open.size <= this.#openFilesMax) return;
+      if (open.users > 0 || (open.dirty && effect === 'none')) continue; // O2
+      if (open.dirty) await this.#sync(open);
+      if (open.users > 0 || open.dirty || this.#open.get(name) !== open) continue; // somebody came meanwhile
       this.#open.delete(name);
       await (await open.file).close();
-      if (this.#open.size <= this.#openFilesMax) return;
+    }
+  }
+
+  /** O3: whoever asks while a sync is under way waits for it, and for another one if the file was written since. */
+  async #sync(open: OpenFile): Promise<void> {
+    while (open.syncing) await open.syncing;
+    if (!open.dirty || open.removed) return;
+    open.dirty = false; // a write that comes during the sync sets it again
+    open.users++;
+    open.syncing = open.file.then((file) => file.datasync());
+    try {
+      await open.syncing;
+    } catch (error) {
+      open.dirty = true;
+      throw error;
+    } finally {
+      open.syncing = undefined;
+      open.users--;
+    }
+  }
+
+  /** As #sync, for names. */
+  async #syncNames(): Promise<void> {
+    while (this.#syncingNames) await this.#syncingNames;
+    if (!this.#namesChanged) return;
+    this.#namesChanged = false;
+    this.#syncingNames = this.#disk.syncDirectory(this.directory);
+    try {
+      await this.#syncingNames;
+    } catch (error) {
+      this.#namesChanged = true;
+      throw error;
+    } finally {
+      this.#syncingNames = undefined;
     }
   }
 }

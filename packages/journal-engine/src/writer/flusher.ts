@@ -7,7 +7,7 @@
 //       the WAL and are written when there is space.
 
 import type { Clock, Timer } from '@robustmq/stdx/clock';
-import { isDiskFull, type Wal } from '@robustmq/wal';
+import { isDiskFull, type Wal, WalError } from '@robustmq/wal';
 import { type DurableSegment, encodeCheckpointState } from '../recovery/checkpoint-state.js';
 import type { Segment } from '../segment/segment.js';
 import { sidecarFileName } from '../segment/segment.js';
@@ -112,11 +112,12 @@ export class Flusher {
 
   #refused(error: unknown): void {
     const { state, clock } = this.#deps;
-    if (!isDiskFull(error)) {
+    const later = isDiskFull(error) || (error instanceof WalError && error.next === 'later');
+    if (!later) {
       state.fail(error);
       return;
     }
-    state.becomeReadOnly('no space is left for segment files; free some'); // F3
+    state.becomeReadOnly('no space is left to write segment files or a checkpoint; free some'); // F3
     this.#timer ??= clock.setTimer(this.#options.flushIntervalMs, () => this.#schedule());
   }
 

@@ -31,6 +31,7 @@ export interface RollerDeps {
 export class Roller {
   readonly #deps: RollerDeps;
   readonly #preparing = new Set<ShardLog>();
+  readonly #pauses = new Set<() => void>();
   #stopped = false;
   rolls = 0;
 
@@ -38,8 +39,10 @@ export class Roller {
     this.#deps = deps;
   }
 
+  /** What waits for meta is given up: the next start finds it undone and does it. */
   stop(): void {
     this.#stopped = true;
+    for (const end of this.#pauses) end();
   }
 
   /** Registers the shard's next segment. Resolves when it may be used or never will be. */
@@ -48,13 +51,14 @@ export class Roller {
     if (!handle || log.preparedEpoch !== undefined || this.#preparing.has(log)) return;
     this.#preparing.add(log);
     try {
-      await this.#retried(handle, () =>
+      let epoch = 0;
+      const outcome = await this.#retried(handle, () =>
         handle.registration.change((record) => {
-          const epoch = record.epoch + 1;
+          epoch = record.epoch + 1;
           return { to: { ...record, epoch }, put: [this.#prepared(epoch)], drop: [], tombstones: [] };
         }),
       );
-      if (!this.#stopped) log.preparedEpoch = handle.registration.current.record.epoch; // R1
+      if (outcome === 'done') log.preparedEpoch = epoch; // R1
     } finally {
       this.#preparing.delete(log);
     }
@@ -66,10 +70,10 @@ export class Roller {
     const next = log.segments[log.segments.indexOf(segment) + 1];
     if (!handle || !next) return;
     const put = [closedRecord(segment, this.#deps.replica), this.#open(next)];
-    await this.#retried(handle, () =>
+    const outcome = await this.#retried(handle, () =>
       handle.registration.change((record) => ({ to: record, put, drop: [], tombstones: [] })),
     );
-    if (this.#stopped) return;
+    if (outcome === 'given up') return;
     segment.state = 'closed';
     this.rolls++;
     this.#deps.onClosed(handle);
@@ -84,24 +88,36 @@ export class Roller {
   }
 
   /** Until it worked, the shard is gone or taken over, or the engine stops (R3). */
-  async #retried({ log }: ShardHandle, act: () => Promise<void>): Promise<void> {
+  async #retried({ log }: ShardHandle, act: () => Promise<void>): Promise<'done' | 'given up'> {
     const backoff = this.#deps.newBackoff();
     while (!this.#stopped && !log.isDeleted && !this.#deps.state.failed) {
       try {
         await act();
-        return;
+        return 'done';
       } catch (error) {
         if (error instanceof JournalError && error.code === 'FENCED') {
           this.#deps.logger.error({ shard: log.id }, errorMessage(error));
           log.fence(error);
-          return;
+          return 'given up';
         }
         this.#deps.logger.warn({ shard: log.id }, `segment change waits for meta: ${errorMessage(error)}`);
       }
-      await new Promise<void>((resolve) => {
-        this.#deps.clock.setTimer(backoff.nextDelayMs(), resolve);
-      });
+      await this.#pause(backoff.nextDelayMs());
     }
+    return 'given up';
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#deps.clock.setTimer(delayMs, () => end());
+      const end = () => {
+        timer.cancel();
+        this.#pauses.delete(end);
+        resolve();
+      };
+      this.#pauses.add(end);
+      if (this.#stopped) end();
+    });
   }
 }
 
