@@ -106,6 +106,8 @@ export interface VoteRequest {
 export interface VoteResponse {
   phase: VotePhase;
   granted: boolean;
+  /** How far the responder knows the log to be committed. */
+  committed: LogPosition | undefined;
 }
 
 /** Its index follows from its place in the request. */
@@ -645,7 +647,7 @@ export const VoteRequest: MessageFns<VoteRequest> = {
 };
 
 function createBaseVoteResponse(): VoteResponse {
-  return { phase: 0, granted: false };
+  return { phase: 0, granted: false, committed: undefined };
 }
 
 export const VoteResponse: MessageFns<VoteResponse> = {
@@ -655,6 +657,9 @@ export const VoteResponse: MessageFns<VoteResponse> = {
     }
     if (message.granted !== false) {
       writer.uint32(16).bool(message.granted);
+    }
+    if (message.committed !== undefined) {
+      LogPosition.encode(message.committed, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -686,6 +691,14 @@ export const VoteResponse: MessageFns<VoteResponse> = {
             }
 
             message.granted = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.committed = LogPosition.decode(reader, reader.uint32());
             continue;
           }
         }
