@@ -79,11 +79,14 @@ export class LevelTrimming {
     const oldestMs = retentionMs === undefined ? 0 : wallTimeMs - retentionMs;
     let keepFrom = logStart;
     let bytes = payloadBytes;
-    for (const [key, value] of await this.#database.entries(recordRange(number, logStart, end), STEP)) {
-      const record = decodeRecord(offsetOfRecordKey(key), value);
-      if (record.timestampMs >= oldestMs && bytes <= retentionBytes) break;
-      bytes -= record.payload.length;
-      keepFrom = record.offset + 1;
+    // Mostly nothing has expired, and the first record alone shows it.
+    for (const step of [{ limit: 1, bytesMax: 1 }, STEP]) {
+      for (const [key, value] of await this.#database.entries(recordRange(number, keepFrom, end), step)) {
+        const record = decodeRecord(offsetOfRecordKey(key), value);
+        if (record.timestampMs >= oldestMs && bytes <= retentionBytes) return keepFrom;
+        bytes -= record.payload.length;
+        keepFrom = record.offset + 1;
+      }
     }
     return keepFrom;
   }
