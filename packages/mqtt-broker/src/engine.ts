@@ -183,6 +183,7 @@ class Engine implements SessionEngine {
         clock,
         handler: {
           onStored: (publication, shard, offset) => path.onStored(publication, shard, offset),
+          onRepeated: (publication, shard, offset) => path.onRepeated(publication, shard, offset),
           onFollowed: (publication) => path.onFollowed(publication),
           onFailed: (publication, error) => path.onFailed(publication, error),
           onGap: (shard, from) => this.#onGap(shard, from),
@@ -300,6 +301,7 @@ class Engine implements SessionEngine {
   async close(): Promise<void> {
     await this.#registry.close();
     this.#shares.close();
+    await Promise.all([this.#log.quiet(), this.#sessionLog.quiet(), this.#retained.quiet()]);
     await this.#cursors.close();
   }
 
@@ -315,7 +317,7 @@ class Engine implements SessionEngine {
 
   #releaseIncoming(session: Session, packetId: number, then: () => void): void {
     const incoming = session.incoming.get(packetId);
-    const at = incoming?.kind === 'received' ? incoming.at : undefined;
+    const at = incoming === undefined || incoming.kind === 'storing' ? undefined : incoming.at;
     const release = () => {
       if (session.incoming.get(packetId) === incoming) session.incoming.take(packetId);
       then();
@@ -330,7 +332,7 @@ class Engine implements SessionEngine {
       if (!(session.delivery instanceof DurableDelivery)) continue;
       const kept = [...session.delivery.kept()];
       for (const [packetId, incoming] of session.incoming.entries())
-        if (incoming.kind === 'received' && incoming.at !== undefined)
+        if (incoming.kind !== 'storing' && incoming.at !== undefined)
           kept.push({ kind: 'inbound', packetId, at: incoming.at });
       if (kept.length > 0) yield { kind: 'state', clientId: session.clientId, epoch: session.epoch, kept };
     }

@@ -28,6 +28,15 @@ export interface ClientOptions {
   readonly will?: Will;
   /** `auto` answers every PUBLISH as the protocol asks; `manual` leaves it to the test. */
   readonly acks?: 'auto' | 'manual';
+  /** Hears every packet as it comes: `publish a payload`, `puback 1 0x00`. */
+  readonly onPacket?: (packet: ReceivedPacket) => void;
+}
+
+export interface ReceivedPacket {
+  readonly name: 'publish' | 'puback' | 'pubrec' | 'pubrel' | 'pubcomp';
+  readonly packetId: number;
+  readonly reason: number;
+  readonly message?: Received;
 }
 
 export class ScriptedClient {
@@ -175,6 +184,12 @@ export class ScriptedClient {
     return packetId;
   }
 
+  /** The broker has died: neither side hears the other any more. */
+  breakOff(): void {
+    this.state = 'closed';
+    this.#outbox.close();
+  }
+
   /** DISCONNECT, discarding the will. */
   async disconnect(): Promise<void> {
     await this.#leave({ kind: 'disconnect', keepsWill: 'no', sessionExpirySeconds: undefined });
@@ -194,8 +209,9 @@ export class ScriptedClient {
 
   #handler() {
     const hex = (reason: number) => `0x${reason.toString(16).padStart(2, '0')}`;
-    const note = (name: string) => (packetId: number, reason: ReasonCode) => {
+    const note = (name: ReceivedPacket['name']) => (packetId: number, reason: ReasonCode) => {
       this.log.push(`${name} ${packetId} ${hex(reason)}`);
+      this.options.onPacket?.({ name, packetId, reason });
     };
     return {
       onConnack: () => {},
@@ -227,16 +243,9 @@ export class ScriptedClient {
     const { topicName, qos, retain, dup, packetId, properties } = packet;
     const known = qos === 2 && this.heldIds.has(packetId);
     if (qos === 2) this.heldIds.add(packetId);
-    if (!known)
-      this.received.push({
-        topic: topicName,
-        payload: packet.payload.toString(),
-        qos,
-        retain,
-        dup,
-        packetId,
-        properties,
-      });
+    const message = { topic: topicName, payload: packet.payload.toString(), qos, retain, dup, packetId, properties };
+    if (!known) this.received.push(message);
+    this.options.onPacket?.({ name: 'publish', packetId, reason: 0, ...(known ? {} : { message }) });
     if (this.options.acks === 'manual') return;
     if (qos === 1) this.session.onPuback(packetId, 0);
     if (qos === 2) this.session.onPubrec(packetId, 0);

@@ -19,8 +19,10 @@ const BATCH_RECORDS_MAX = 8192;
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface MessageLogHandler<P> {
-  /** The record of this publication is kept at this offset; below the end when an earlier attempt had put it there. */
+  /** The record of this publication is kept at this offset. */
   onStored(publication: P, shard: number, offset: Offset): void;
+  /** An earlier attempt had put it there: it is kept, and was handed out or will be read. */
+  onRepeated(publication: P, shard: number, offset: Offset): void;
   /** A publication without a record: everything before it is out. */
   onFollowed(publication: P): void;
   /** The record of this publication is not kept, or nobody knows. */
@@ -54,6 +56,7 @@ export class MessageLog<P> {
   readonly #shards: readonly LogShard<P>[];
   #dirty: LogShard<P>[] = [];
   #bytesUnderWay = 0;
+  #onQuiet: (() => void)[] = [];
 
   constructor(
     deps: { readonly storage: ShardStorage; readonly clock: Clock; readonly handler: MessageLogHandler<P> },
@@ -127,6 +130,14 @@ export class MessageLog<P> {
     this.#append(batch, publication);
   }
 
+  /** Resolves when nothing is under way in any shard. */
+  quiet(): Promise<void> {
+    if (!this.#shards.some((_, shard) => this.isBusy(shard))) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onQuiet.push(resolve);
+    });
+  }
+
   #at(shard: number): LogShard<P> {
     const found = this.#shards[shard];
     assert(found, `there is no message shard ${shard}`);
@@ -177,13 +188,20 @@ export class MessageLog<P> {
       this.#handler.onStored(batch.publications[i] as P, shard, offset); // i is within the list
       if (batch.followers.size > 0) this.#release(batch, i);
     }
+    this.#checkQuiet();
+  }
+
+  #checkQuiet(): void {
+    if (this.#onQuiet.length === 0 || this.#shards.some((_, shard) => this.isBusy(shard))) return;
+    for (const resolve of this.#onQuiet.splice(0)) resolve();
   }
 
   /** The producer's record was there before: whoever reads the log gets it from there, and it is safe. */
   #repeated(batch: Batch<P>, shard: number, offset: Offset): void {
     assert(batch.producer, 'only a repeated append has an old offset');
-    this.#handler.onStored(batch.publications[0] as P, shard, offset); // such a batch has one
+    this.#handler.onRepeated(batch.publications[0] as P, shard, offset); // such a batch has one
     this.#release(batch, 0);
+    this.#checkQuiet();
   }
 
   /** A refusal may come out of turn, while earlier batches are under way: its followers then follow those (L2). */
@@ -198,6 +216,7 @@ export class MessageLog<P> {
       if (before === undefined) this.#release(batch, i);
       else for (const follower of batch.followers.get(i) ?? []) this.#append(before, follower);
     }
+    this.#checkQuiet();
   }
 
   #append(batch: Batch<P>, follower: P): void {

@@ -70,6 +70,19 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
     this.#deps.brake.check(link.port);
   }
 
+  /**
+   * A retained QoS 2 packet, sent again after a restart that found it in its message shard: its append to the
+   * retained shard may have been lost, so it is retained (again) before it is answered (P1).
+   */
+  retainAgain(link: SessionLink, packet: PublishPacket): void {
+    const { packetId } = packet;
+    const message = new OutgoingMessage(this.#messageOf(link, packet), this.#nowMs(packet), 'chunk');
+    const publication = new Publication(message, { packetId, session: link.session, acks: link.acks });
+    link.acks.push(publication);
+    const waits = this.#retain(publication, this.#deps.retained) && publication.pending > 0;
+    if (!waits && publication.answer === undefined) this.#settleNow(publication);
+  }
+
   /** A message of the broker itself or of code around it. */
   publishLocal(message: LocalMessage): Promise<void> {
     this.received++;
@@ -90,11 +103,15 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
     const { dispatcher, brake } = this.#deps;
     publication.at = { shard, offset };
     this.stored++;
-    // Below the end it was handed out before the restart that repeated it (L1 of message-log.ts).
-    if (offset + 1 === this.#openLog().endOf(shard))
-      dispatcher.dispatch(message, dispatcher.match(message.topicName), publication.at);
+    dispatcher.dispatch(message, dispatcher.match(message.topicName), publication.at);
     this.#settle(publication);
     brake.release();
+  }
+
+  onRepeated(publication: Publication, shard: number, offset: number): void {
+    publication.at = { shard, offset };
+    this.#settle(publication);
+    this.#deps.brake.release();
   }
 
   onFollowed(publication: Publication): void {

@@ -46,6 +46,7 @@ export class RetainedStore {
     this.#deps = deps;
     const handler = {
       onStored: (keep: Keep) => this.#apply(keep),
+      onRepeated: (keep: Keep) => keep.resolve(),
       onFollowed: (keep: Keep) => keep.resolve(),
       onFailed: (keep: Keep, error: unknown) => keep.reject(error),
       onGap: () => {}, // this node is the only writer; another one's records are read when the cluster comes
@@ -106,6 +107,11 @@ export class RetainedStore {
     return new Promise((resolve) => {
       this.#log.follow(0, { topicName: '', retained: undefined, resolve, reject: () => resolve() });
     });
+  }
+
+  /** Resolves when nothing is under way. */
+  quiet(): Promise<void> {
+    return this.#log.quiet();
   }
 
   /** False when another message has taken its place, or it was removed. */

@@ -4,10 +4,14 @@
 import type { StoredAt } from '../deliver/session-delivery.js';
 import type { PendingAck } from '../publish/ack-queue.js';
 
-/** `storing` until the message is kept; then `received` until PUBREL, and answered again when repeated. */
+/**
+ * `storing` until the message is kept; then `received` until PUBREL, and answered again when repeated. A
+ * `restored` one was found in its message shard after a restart: whether it was retained too is not known.
+ */
 export type IncomingPacket =
   | { readonly kind: 'storing'; readonly ack: PendingAck }
-  | { readonly kind: 'received'; readonly at: StoredAt | undefined };
+  | { readonly kind: 'received'; readonly at: StoredAt | undefined }
+  | { readonly kind: 'restored'; readonly at: StoredAt };
 
 export class IncomingPackets {
   #packets: Map<number, IncomingPacket> | undefined;

@@ -60,7 +60,7 @@ export class SessionFactory {
     // Only its will made a transient session worth keeping.
     const lifetime = record.beginnings.length === 0 ? 'transient' : 'durable';
     const session = this.#make(clientId, { lifetime, revision, positions, recovered });
-    for (const [packetId, at] of recovered?.inbound ?? []) session.incoming.set(packetId, { kind: 'received', at });
+    for (const [packetId, at] of recovered?.inbound ?? []) session.incoming.set(packetId, { kind: 'restored', at });
     return session;
   }
 

@@ -116,7 +116,8 @@ export class SessionLink implements AttachedSession, DeliveryLink {
     const { packetId } = packet;
     const { incoming } = this.session;
     const known = incoming.get(packetId);
-    if (known?.kind === 'received')
+    if (known?.kind === 'restored' && packet.retain) this.#deps.publishPath.retainAgain(this, packet);
+    else if (known?.kind === 'received' || known?.kind === 'restored')
       this.acks.answer(packetId, 2, ReasonCode.success); // sent again: answered again
     else if (known !== undefined)
       return; // its answer is due already

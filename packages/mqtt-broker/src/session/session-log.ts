@@ -65,6 +65,7 @@ export class SessionLog {
     this.#snapshotEnds = from.messageEnds;
     const handler = {
       onStored: ({ then }: PendingStep) => then?.(),
+      onRepeated: ({ then }: PendingStep) => then?.(),
       onFollowed: ({ then }: PendingStep) => then?.(),
       onFailed: (step: PendingStep, error: unknown) => this.#onFailed(step, error),
       onGap: () => {}, // only this node writes it; a failed append that is there after all is applied at a start
@@ -96,6 +97,11 @@ export class SessionLog {
     } finally {
       this.#snapshot = 'idle';
     }
+  }
+
+  /** Resolves when every step is kept or has failed. */
+  quiet(): Promise<void> {
+    return this.#log.quiet();
   }
 
   async #takeSnapshot(ends: readonly number[], states: readonly SessionState[]): Promise<void> {

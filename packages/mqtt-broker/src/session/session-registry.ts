@@ -103,6 +103,8 @@ export class SessionRegistry {
   /** Ends all links; sessions and their timers stop here and go on after the next start. */
   async close(): Promise<void> {
     this.#state = 'closed';
+    // First nobody is sent anything any more: a will that comes due below waits in the log for its receivers.
+    for (const { delivery } of this.#sessions.values()) delivery.detach();
     for (const session of [...this.#sessions.values()]) {
       const link = session.link as SessionLink | undefined; // every link is made by createLink
       if (link !== undefined) {
