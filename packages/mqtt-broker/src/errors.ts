@@ -92,6 +92,11 @@ export const MQTT_ERRORS = {
     when: 'a listener cannot bind its address because another process holds it, or it is not ours',
     reasonCode: ReasonCode.serverUnavailable,
   },
+  NOT_AUTHORIZED: {
+    next: 'never',
+    when: 'a client asks for what the authenticators or the authorizer forbid',
+    reasonCode: ReasonCode.notAuthorized,
+  },
   CONTROL_PLANE_UNFIT: {
     next: 'never',
     when: 'the aedes that was loaded is not the one this package was proved with, or behaves otherwise',

@@ -8,7 +8,7 @@
 
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import { encodeConnack, encodeDisconnect, PLAIN_PROFILE, type WireProfile, wireProfile } from '../codec/encode.js';
-import type { ConnectPacket, DisconnectPacket, ProtocolVersion } from '../codec/packets.js';
+import type { ConnectPacket, DisconnectPacket, ProtocolVersion, Will } from '../codec/packets.js';
 import { ReasonCode } from '../codec/reason-codes.js';
 import { MqttError } from '../errors.js';
 import type { AttachedSession, AttachOutcome, DetachReason } from '../session/session-port.js';
@@ -254,6 +254,7 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
     if (state.phase !== 'connecting') throw closedBecause('the connection ended before its session was claimed');
     const { connect, grant } = state;
     this.username = username;
+    await this.#askForWill(connect.will);
     const { sessionExpirySeconds } = grant;
     const claimed = await this.#deps.engine.attach({ port: this, connect, sessionExpirySeconds });
     if (this.#state === state) {
@@ -262,6 +263,14 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
     }
     await claimed.session.detach({ kind: 'lost', cause: 'the connection ended before CONNACK' }); // C3
     throw closedBecause('the connection ended before its session was claimed');
+  }
+
+  /** A will is a PUBLISH that comes later: what may not be published may not be left behind either. */
+  async #askForWill(will: Will | undefined): Promise<void> {
+    if (will === undefined) return;
+    const verdict = await this.#deps.permission.mayPublish(this, { ...will, dup: false, packetId: 0 });
+    if (verdict === 'allow') return;
+    throw new MqttError('NOT_AUTHORIZED', `the client may not publish its will to ${JSON.stringify(will.topicName)}`);
   }
 
   onAdmitted(): void {

@@ -33,11 +33,14 @@ import type { MemoryLink } from './memory-transport.js';
 export type ReceivedPacket =
   | ({ readonly type: 'connack' } & ConnackPacket)
   | ({ readonly type: 'publish' } & PublishPacket)
-  | ({ readonly type: 'puback' | 'pubrec' | 'pubrel' | 'pubcomp' } & AckPacket)
-  | ({ readonly type: 'suback' | 'unsuback' } & SubscriptionAckPacket)
+  | Named<'puback' | 'pubrec' | 'pubrel' | 'pubcomp', AckPacket>
+  | Named<'suback' | 'unsuback', SubscriptionAckPacket>
   | { readonly type: 'pingresp' }
   | ({ readonly type: 'disconnect' } & DisconnectPacket)
   | ({ readonly type: 'auth' } & AuthPacket);
+
+/** One member of the union per name, so that a comparison of `type` narrows it. */
+type Named<Type extends string, Packet> = Type extends string ? { readonly type: Type } & Packet : never;
 
 export type Received<Type extends ReceivedPacket['type']> = Extract<ReceivedPacket, { type: Type }>;
 
