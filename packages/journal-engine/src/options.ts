@@ -29,7 +29,7 @@ export interface JournalOptions {
   /** A batch is cut at this size, in bytes, unless one append alone is larger. 1 MiB: one write of the WAL. */
   readonly batchBytes?: number;
 
-  /** Records reach their segment file after at most so many milliseconds. 1,000: gathers small writes into large ones. */
+  /** Records reach their segment file after at most so many milliseconds. 10,000: until then they are in memory and in the WAL. */
   readonly flushIntervalMs?: number;
   /** ... or as soon as so many bytes wait. 16 MiB. */
   readonly flushBytes?: number;
@@ -78,7 +78,7 @@ const RANGES: Readonly<Record<NumericOption, Range>> = {
   inflightBytesMax: { fallback: 64 * MiB, from: 1 * KiB, to: 1024 * MiB },
   unwrittenBytesMax: { fallback: 256 * MiB, from: 1 * KiB, to: 16 * 1024 * MiB },
   batchBytes: { fallback: 1 * MiB, from: 128, to: 64 * MiB },
-  flushIntervalMs: { fallback: 1_000, from: 1, to: DAY_MS },
+  flushIntervalMs: { fallback: 10_000, from: 1, to: DAY_MS },
   flushBytes: { fallback: 16 * MiB, from: 1, to: 1024 * MiB },
   checkpointBytes: { fallback: 128 * MiB, from: 1, to: 16 * 1024 * MiB },
   checkpointIntervalMs: { fallback: 30_000, from: 1, to: DAY_MS },

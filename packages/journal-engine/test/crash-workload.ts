@@ -99,8 +99,11 @@ export class CrashWorkload {
 
   /** The process is gone: nothing it still had under way reaches disk or meta. */
   async crash(kind: 'power' | 'process'): Promise<void> {
+    this.disk.haltAfter(0);
     await this.#client?.close();
     this.#journal = undefined;
+    // What the dead process had under way fails now, not in the next life.
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => this.#clock.setImmediate(() => resolve(0)));
     if (kind === 'power') this.disk.crash();
     else this.disk.kill();
   }

@@ -80,8 +80,12 @@ async function recoverFile(files: SegmentFiles, segment: Segment, part: FilePart
   if (segment.corrupt.length > 0) segment.digest = part.floor?.digest ?? 0;
 }
 
-/** What was scanned before need not be scanned again. */
+/**
+ * What was scanned before need not be scanned again. Only of generation 0, which is appended to and never rewritten:
+ * beside a later one the sidecar of a compaction that a crash interrupted may lie.
+ */
 async function adoptSidecar(files: SegmentFiles, segment: Segment, part: FilePart): Promise<number> {
+  if (segment.generation > 0) return 0;
   const bytes = await files.load(sidecarFileName(segment.fileName));
   const sidecar = bytes && decodeSidecar(bytes, segment, part.indexIntervalBytes);
   if (!sidecar || sidecar.bytes > part.mustHold) return 0;

@@ -14,7 +14,7 @@ import type { JournalRegistry, LoadedRegistry, RegisteredShard, ShardChange } fr
 import type { Replica, SegmentRecord } from '../registry/records.js';
 import { parseSegmentFileName, Segment, sidecarFileName } from '../segment/segment.js';
 import type { SegmentFiles } from '../segment/segment-files.js';
-import { decodeSidecar } from '../segment/sidecar.js';
+import { decodeSidecar, describesAll } from '../segment/sidecar.js';
 import { ProducerTable } from '../shard/producer-table.js';
 import type { ShardLogState } from '../shard/shard-log.js';
 import { writeSidecar } from '../writer/flusher.js';
@@ -169,7 +169,7 @@ async function loadProducers(context: RecoveryContext, chain: Chain): Promise<vo
   if (!last || last.corrupt.length > 0) return;
   const bytes = await context.files.load(sidecarFileName(last.fileName));
   const sidecar = bytes && decodeSidecar(bytes, last, context.indexIntervalBytes);
-  if (sidecar?.bytes === last.bytes) {
+  if (sidecar && describesAll(sidecar, last)) {
     chain.producers.load(sidecar.producers);
     return;
   }

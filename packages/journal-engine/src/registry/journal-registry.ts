@@ -23,6 +23,8 @@ import {
 /** etcd refuses more operations in one transaction by default; ours must run on it too. */
 const OPERATIONS_MAX = 120;
 const PAGE_KEYS = 1_000;
+/** What a restart leaves unused of a block is never used: 2^32 uids are enough for 67 million restarts. */
+const UIDS_RESERVED = 64;
 
 /** A shard as it stands in meta; `revision` is what a change compares (R1). */
 export interface RegisteredShard {
@@ -50,6 +52,8 @@ export interface LoadedRegistry {
 export class JournalRegistry {
   readonly #meta: MetaClient;
   readonly #nodeId: number;
+  readonly #uids: number[] = [];
+  #reserving: Promise<void> | undefined;
 
   constructor(meta: MetaClient, nodeId: number) {
     this.#meta = meta;
@@ -82,27 +86,43 @@ export class JournalRegistry {
     firstSegment: SegmentRecord,
   ): Promise<RegisteredShard | undefined> {
     return await translated(async () => {
-      for (;;) {
-        const counter = await this.#meta.get(JOURNAL_KEYS.nextUid);
-        const uid = counter ? Number(counter.value.toString()) : 1;
-        const key = JOURNAL_KEYS.shard(record.name);
-        const created: ShardRecord = { ...record, uid };
-        const { succeeded, revision } = await this.#meta.transact({
-          when: [
-            { key, target: 'version', is: 'equal', than: 0 },
-            { key: JOURNAL_KEYS.nextUid, target: 'modRevision', is: 'equal', than: counter?.modRevision ?? 0 },
-          ],
-          then: [
-            { put: { key, value: encodeRecord(created) } },
-            { put: { key: JOURNAL_KEYS.nextUid, value: Buffer.from(String(uid + 1)) } },
-            { put: { key: JOURNAL_KEYS.segment(uid, firstSegment.epoch), value: encodeRecord(firstSegment) } },
-          ],
-        });
-        if (succeeded) return { record: created, revision };
-        if (await this.#meta.get(key)) return undefined;
-        // Another shard took the uid: once per shard created elsewhere, so this ends.
-      }
+      const created: ShardRecord = { ...record, uid: await this.#nextUid() };
+      const key = JOURNAL_KEYS.shard(record.name);
+      const { succeeded, revision } = await this.#meta.transact({
+        when: [{ key, target: 'version', is: 'equal', than: 0 }],
+        then: [
+          { put: { key, value: encodeRecord(created) } },
+          { put: { key: JOURNAL_KEYS.segment(created.uid, firstSegment.epoch), value: encodeRecord(firstSegment) } },
+        ],
+      });
+      return succeeded ? { record: created, revision } : undefined;
     });
+  }
+
+  /** Uids come from meta in blocks, so that shards created at the same time do not contend for one counter. */
+  async #nextUid(): Promise<number> {
+    while (this.#uids.length === 0) {
+      this.#reserving ??= this.#reserveUids().finally(() => {
+        this.#reserving = undefined;
+      });
+      await this.#reserving;
+    }
+    return this.#uids.shift() as number; // the loop ends when there is one
+  }
+
+  async #reserveUids(): Promise<void> {
+    const key = JOURNAL_KEYS.nextUid;
+    for (;;) {
+      const counter = await this.#meta.get(key);
+      const first = counter ? Number(counter.value.toString()) : 1;
+      const { succeeded } = await this.#meta.transact({
+        when: [{ key, target: 'modRevision', is: 'equal', than: counter?.modRevision ?? 0 }],
+        then: [{ put: { key, value: Buffer.from(String(first + UIDS_RESERVED)) } }],
+      });
+      if (!succeeded) continue; // another node took the block: once per block, so this ends
+      this.#uids.push(...Array.from({ length: UIDS_RESERVED }, (_, i) => first + i));
+      return;
+    }
   }
 
   async findShard(name: string): Promise<RegisteredShard | undefined> {

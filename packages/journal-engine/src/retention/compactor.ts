@@ -16,7 +16,7 @@ import type { Replica } from '../registry/records.js';
 import { Segment, sidecarFileName } from '../segment/segment.js';
 import type { SegmentFiles } from '../segment/segment-files.js';
 import { scanSegment } from '../segment/segment-scan.js';
-import { decodeSidecar } from '../segment/sidecar.js';
+import { decodeSidecar, describesAll } from '../segment/sidecar.js';
 import { SparseIndex } from '../segment/sparse-index.js';
 import { ProducerTable } from '../shard/producer-table.js';
 import type { ShardHandle } from '../shard/shard-map.js';
@@ -134,7 +134,7 @@ export class Compactor {
   async #producersAtEnd(last: Segment): Promise<Buffer> {
     const bytes = await this.#deps.files.load(sidecarFileName(last.fileName));
     const sidecar = bytes && decodeSidecar(bytes, last, this.#deps.indexIntervalBytes);
-    if (sidecar?.bytes === last.bytes) return sidecar.producers;
+    if (sidecar && describesAll(sidecar, last)) return sidecar.producers;
     return last.producersAtEnd ?? new ProducerTable(this.#deps.producersMax).encode();
   }
 }

@@ -67,14 +67,16 @@ export class SegmentFiles {
     await this.#syncNames();
   }
 
-  /** Writes a small file so that after a crash either it or its predecessor is there whole. */
+  /**
+   * Writes a small file that can be made again. A reader sees it or its predecessor, whole; after a crash it may be
+   * neither, so what is written carries a checksum.
+   */
   async replace(name: string, bytes: Uint8Array): Promise<void> {
     const temporary = this.path(`${name}.tmp`);
     const file = await this.#disk.open(temporary, 'read-write');
     try {
       await file.truncate(0);
       await file.write([bytes], 0);
-      await file.datasync();
     } finally {
       await file.close();
     }

@@ -4,7 +4,7 @@ import { JournalError } from '../errors.js';
 import { type Segment, sidecarFileName } from './segment.js';
 import type { SegmentFiles } from './segment-files.js';
 import { scanSegment } from './segment-scan.js';
-import { decodeSidecar } from './sidecar.js';
+import { decodeSidecar, describesAll } from './sidecar.js';
 import { SparseIndex } from './sparse-index.js';
 
 /** A full segment's index is some 400 KB; so many make 50 MB at most, and usually far less. */
@@ -38,7 +38,7 @@ export class SegmentIndexes {
   async #load(segment: Segment): Promise<SparseIndex> {
     const bytes = await this.#files.load(sidecarFileName(segment.fileName));
     const sidecar = bytes && decodeSidecar(bytes, segment, this.#intervalBytes);
-    if (sidecar?.bytes === segment.bytes) return sidecar.index;
+    if (sidecar && describesAll(sidecar, segment)) return sidecar.index;
     return await this.#rebuild(segment);
   }
 

@@ -80,3 +80,11 @@ export function decodeSidecar(bytes: Buffer, segment: Segment, indexIntervalByte
     producers: reader.bytes(),
   };
 }
+
+/**
+ * Whether the sidecar is of exactly this closed segment. Length alone does not say so: a compaction that a crash
+ * interrupted may have left the sidecar of another rewriting under the same name.
+ */
+export function describesAll(sidecar: Sidecar, segment: Segment): boolean {
+  return sidecar.bytes === segment.bytes && sidecar.digest === segment.digest;
+}
