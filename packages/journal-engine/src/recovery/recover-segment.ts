@@ -70,13 +70,23 @@ async function recoverFile(files: SegmentFiles, segment: Segment, part: FilePart
     return;
   }
   const from = await adoptSidecar(files, segment, part);
+  let damaged = false;
+  // Compaction leaves gaps, so a gap alone is damage only where nothing was compacted.
+  const skipTo = (offset: number) => {
+    if (offset > segment.endOffset && (damaged || segment.generation === 0)) markCorrupt(segment, offset);
+    segment.endOffset = offset;
+    damaged = false;
+  };
   for await (const step of scanSegment(files, segment, { from, to: mustHold })) {
-    if (step.kind === 'damage') continue;
-    if (step.header.baseOffset > segment.endOffset) markCorrupt(segment, step.header.baseOffset);
+    if (step.kind === 'damage') {
+      damaged = true;
+      continue;
+    }
+    skipTo(step.header.baseOffset);
     segment.bytes = step.position;
     applyBatch(segment, producers, step.batch);
   }
-  if (segment.endOffset < mustReach) markCorrupt(segment, mustReach);
+  if (segment.endOffset < mustReach) skipTo(mustReach);
   if (segment.corrupt.length > 0) segment.digest = part.floor?.digest ?? 0;
 }
 
