@@ -5,6 +5,7 @@
 //   one publisher, topic → in order
 //   QoS 2               → once
 //   retained            → the last acknowledged, or a later one
+//   shared              → at least one member
 //   a will              → once for a lost connection, never after DISCONNECT
 //
 // A failing seed prints its number; run one with SEEDS=17 (environment of the test, not of the product).
@@ -303,6 +304,8 @@ async function run(seed: number): Promise<World> {
   ];
   for (const [i, own] of filters.entries())
     world.actors.push(new Actor(world, { clientId: `sub${i}`, filters: own, topics: [] }));
+  for (const clientId of ['job0', 'job1'])
+    world.actors.push(new Actor(world, { clientId, filters: [{ filter: '$share/g/shared', qos: 1 }], topics: [] }));
   for (const actor of world.actors) await actor.connect();
   await world.settle(20);
   for (const actor of world.actors) if (actor.filters.length === 0) actor.subscribed = 'yes';
@@ -334,6 +337,7 @@ function checkDeliveries(world: World): void {
     // QoS 1 and 2 stay together but for a restart, which resends what is in flight at QoS 2 first.
     const ordered = subscriber.arrived.filter(({ qos }) => qos > 0);
     const keyOf = ({ topic, payload, qos }: Actor['arrived'][number]) => `${topic} ${payload.split(':')[0]} ${qos}`;
+    if (subscriber.clientId.startsWith('job')) continue; // a group has no order
     for (const key of new Set(ordered.map(keyOf))) {
       const sequence = [
         ...new Set(
@@ -343,6 +347,14 @@ function checkDeliveries(world: World): void {
       expect([key, sequence]).toEqual([key, sequence.toSorted((a, b) => a - b)]);
     }
   }
+}
+
+/** Each message of a share group reaches one of its members; more than one only after a connection or broker died. */
+function checkShares(world: World): void {
+  const members = world.actors.filter(({ clientId }) => clientId.startsWith('job'));
+  const arrived = new Set(members.flatMap((member) => member.arrived.map(({ payload }) => payload)));
+  const acked = world.actors.flatMap((actor) => actor.acked.filter(({ topic }) => topic === 'shared'));
+  expect(acked.filter(({ payload }) => !arrived.has(payload))).toEqual([]);
 }
 
 async function checkRetained(world: World): Promise<void> {
@@ -376,6 +388,7 @@ describe('any history', () => {
     const world = await run(seed);
     checkDeliveries(world);
     checkWills(world);
+    checkShares(world);
     await checkRetained(world);
     await world.engine.close();
     await world.meta.close();

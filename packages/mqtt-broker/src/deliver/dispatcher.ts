@@ -193,7 +193,7 @@ export class Dispatcher {
 
 /** Of at least one outbox. */
 function shared(members: readonly Outbox[], onDropped: (members: number) => void): SharedBatch {
-  const [first] = members as [Outbox, ...Outbox[]];
+  const [first] = members as [Outbox, ...Outbox[]]; // see above
   return new SharedBatch(first.turn, { members, onDropped });
 }
 

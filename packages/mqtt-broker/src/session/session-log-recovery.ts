@@ -74,9 +74,8 @@ class Recovery {
 
   async readMessages(shard: number, id: ShardId): Promise<void> {
     const { logStart, end } = await this.#deps.storage.describeShard(id);
-    const start = Math.min(Math.max(this.#ends[shard] ?? 0, logStart), end);
-    for (let from = start as Offset; from < end; ) {
-      // between two offsets
+    const start = Math.min(Math.max(this.#ends[shard] ?? 0, logStart), end) as Offset; // between two offsets
+    for (let from = start; from < end; ) {
       const { records, next } = await this.#deps.storage.read(id, { from, ...PAGE });
       for (const { offset, payload } of records) this.#applyMessage({ shard, offset }, payload);
       from = next;
