@@ -55,7 +55,7 @@ export class JournalEngine {
   readonly shards = new ShardMap();
   readonly reader: ShardReader;
   readonly offsets: GroupOffsets;
-  readonly writer: BatchWriter;
+  readonly writer: BatchWriter<ShardLog>;
   readonly flusher: Flusher;
   readonly roller: Roller;
   readonly trimmer: ShardTrimmer;

@@ -160,7 +160,7 @@ async function recoverOpen(
   if (segment.isEmpty) return;
   for (const { from, to } of segment.corrupt)
     context.logger.error({ file: segment.fileName, from, to }, 'records cannot be read: their bytes are damaged');
-  await writeSidecar(context.files, segment, chain.producers.encode());
+  if (segment.sidecarBytes < segment.bytes) await writeSidecar(context.files, segment, chain.producers.encode());
 }
 
 /** Nothing open says who the producers were: the end of the last closed segment does. */

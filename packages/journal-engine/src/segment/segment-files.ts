@@ -17,6 +17,14 @@ interface OpenFile {
   removed: boolean;
 }
 
+interface Use {
+  readonly mode: 'read' | 'read-write';
+  readonly effect: 'none' | 'dirties';
+}
+
+const READ: Use = { mode: 'read', effect: 'none' };
+const WRITE: Use = { mode: 'read-write', effect: 'dirties' };
+
 export class SegmentFiles {
   readonly directory: string;
   readonly #disk: Disk;
@@ -41,20 +49,20 @@ export class SegmentFiles {
   }
 
   async read(name: string, into: Uint8Array, position: number): Promise<number> {
-    return await this.#use(name, 'read', (file) => file.read(into, position));
+    return await this.#use(name, READ, (file) => file.read(into, position));
   }
 
   async size(name: string): Promise<number> {
-    return await this.#use(name, 'read', (file) => file.size());
+    return await this.#use(name, READ, (file) => file.size());
   }
 
   /** Creates the file when it is missing. The write is durable after syncAll(). */
   async write(name: string, parts: readonly Uint8Array[], position: number): Promise<void> {
-    await this.#use(name, 'read-write', async (file) => await file.write(parts, position), 'dirties');
+    await this.#use(name, WRITE, (file) => file.write(parts, position));
   }
 
   async truncate(name: string, bytes: number): Promise<void> {
-    await this.#use(name, 'read-write', async (file) => await file.truncate(bytes), 'dirties');
+    await this.#use(name, WRITE, (file) => file.truncate(bytes));
   }
 
   /** Makes every write before this call durable, names included. A rejection is final (Disk D3). */
@@ -123,12 +131,7 @@ export class SegmentFiles {
     for (const { file } of files) await (await file).close();
   }
 
-  async #use<T>(
-    name: string,
-    mode: 'read' | 'read-write',
-    act: (file: DiskFile) => Promise<T>,
-    effect: 'none' | 'dirties' = 'none',
-  ): Promise<T> {
+  async #use<T>(name: string, { mode, effect }: Use, act: (file: DiskFile) => Promise<T>): Promise<T> {
     const open = this.#acquire(name, mode);
     open.users++; // O2
     try {

@@ -110,3 +110,19 @@ export class ProducerTable {
     }
   }
 }
+
+/** INVALID_ARGUMENT when a field does not fit its format. */
+export function assertProducer({ id, epoch, sequence }: Producer): void {
+  const legal =
+    Buffer.byteLength(id) <= 65_535 &&
+    Number.isSafeInteger(epoch) &&
+    epoch >= 0 &&
+    epoch <= 0xffff_ffff &&
+    Number.isSafeInteger(sequence) &&
+    sequence >= 0;
+  if (!legal)
+    throw new StorageError(
+      'INVALID_ARGUMENT',
+      `producer ${id} of epoch ${epoch}, sequence ${sequence}: the epoch is 0 to 2^32 - 1, the sequence 0 to 2^53 - 1`,
+    );
+}

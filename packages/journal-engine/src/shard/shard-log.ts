@@ -25,8 +25,9 @@ import { encodeBody, producerBytes, recordBytes } from '../batch/batch-encoder.j
 import { BATCH_HEADER_BYTES, extendDigest, sealBatch } from '../batch/batch-format.js';
 import { Segment } from '../segment/segment.js';
 import { SparseIndex } from '../segment/sparse-index.js';
-import type { BatchWriter } from '../writer/batch-writer.js';
-import type { ProducerTable } from './producer-table.js';
+import type { BatchSource, BatchWriter } from '../writer/batch-writer.js';
+import { assertProducer, type ProducerTable } from './producer-table.js';
+import { RepeatedAppends, resultOf } from './repeated-appends.js';
 import type { PendingAppend, StoredBatch } from './stored-batch.js';
 import { ShardTail } from './tail-cache.js';
 
@@ -55,19 +56,12 @@ export interface ShardLogState {
   readonly producers: ProducerTable;
 }
 
-interface Repeated {
-  readonly lastOffset: number;
-  readonly result: AppendResult;
-  readonly resolve: (result: AppendResult) => void;
-  readonly reject: (error: StorageError) => void;
-}
-
 type Standing =
   | { readonly kind: 'ours' }
   | { readonly kind: 'fenced'; readonly cause: unknown }
   | { readonly kind: 'deleted' };
 
-export class ShardLog {
+export class ShardLog implements BatchSource {
   readonly id: ShardId;
   readonly uid: number;
   readonly config: ShardConfig;
@@ -83,7 +77,7 @@ export class ShardLog {
 
   readonly #options: ShardLogOptions;
   readonly #clock: Clock;
-  readonly #writer: BatchWriter;
+  readonly #writer: BatchWriter<ShardLog>;
   #standing: Standing = { kind: 'ours' };
   #active: Segment;
   #committedEnd: number;
@@ -93,14 +87,14 @@ export class ShardLog {
   #gathered: PendingAppend[] = [];
   #gatheredBytes = 0;
   #gatheredRecords = 0;
-  #repeated: Repeated[] = [];
+  readonly #repeated = new RepeatedAppends();
   /** One more each time L4 took accepted appends back. */
   #takenBack = 0;
 
   constructor(
     state: ShardLogState,
     options: ShardLogOptions,
-    deps: { readonly clock: Clock; readonly writer: BatchWriter },
+    deps: { readonly clock: Clock; readonly writer: BatchWriter<ShardLog> },
   ) {
     this.id = state.id;
     this.uid = state.uid;
@@ -223,7 +217,11 @@ export class ShardLog {
     this.seal();
     this.#beginBatch(); // before admit(): an opening holds the producers of the batches before it, not of this one
     const admission = this.producers.admit(producer, records.length, this.#nextOffset);
-    if (admission.kind === 'repeated') return this.#repeat(admission.firstOffset, records.length);
+    if (admission.kind === 'repeated') {
+      const result = resultOf(admission.firstOffset, records.length);
+      // The first append may still be on its way: its repetition resolves no earlier (L2).
+      return result.lastOffset < this.#committedEnd ? Promise.resolve(result) : this.#repeated.wait(result);
+    }
     const accepted = this.#accept(records, bytes);
     this.seal(producer);
     return accepted;
@@ -238,15 +236,6 @@ export class ShardLog {
     this.#writer.reserve(bytes);
     return new Promise((resolve, reject) => {
       this.#gathered.push({ records, firstOffset, resolve, reject });
-    });
-  }
-
-  /** The first append may still be on its way: its repetition resolves no earlier (L2). */
-  #repeat(firstOffset: number, records: number): Promise<AppendResult> {
-    const result = resultOf(firstOffset, records);
-    if (result.lastOffset < this.#committedEnd) return Promise.resolve(result);
-    return new Promise((resolve, reject) => {
-      this.#repeated.push({ lastOffset: result.lastOffset, result, resolve, reject });
     });
   }
 
@@ -331,16 +320,10 @@ export class ShardLog {
     this.#committedEnd = batch.endOffset; // L2
     this.#writer.committed(this, batch);
     for (const { records, firstOffset, resolve } of appends) resolve(resultOf(firstOffset, records.length)); // L1
-    if (this.#repeated.length > 0) this.#resolveRepeated();
+    this.#repeated.resolveBelow(this.#committedEnd);
     if (segment.sealEnd === segment.endOffset) this.#writer.sealed(this, segment);
     if (appends.length === 0) return;
     for (const listener of this.listeners) listener(this.#committedEnd as Offset); // the end is an offset
-  }
-
-  #resolveRepeated(): void {
-    const done = this.#repeated.filter(({ lastOffset }) => lastOffset < this.#committedEnd);
-    this.#repeated = this.#repeated.filter(({ lastOffset }) => lastOffset >= this.#committedEnd);
-    for (const { resolve, result } of done) resolve(result);
   }
 
   #refuse(appends: readonly PendingAppend[], error: StorageError): void {
@@ -352,13 +335,13 @@ export class ShardLog {
   takeBack(error: StorageError): void {
     if (this.#nextOffset === this.#committedEnd && this.#nextPosition === this.#active.bytes) return;
     this.#takenBack++;
-    const [gathered, repeated] = [this.#gathered, this.#repeated];
+    const gathered = this.#gathered;
     this.#writer.release(this.#gatheredBytes);
     this.#gathered = [];
-    this.#repeated = [];
     this.#gatheredBytes = 0;
     this.#gatheredRecords = 0;
-    for (const { reject } of [...gathered, ...repeated]) reject(error);
+    for (const { reject } of gathered) reject(error);
+    this.#repeated.rejectAll(error);
     this.#nextOffset = this.#committedEnd;
     this.producers.forgetFrom(this.#committedEnd);
     this.#rebaseActive();
@@ -385,23 +368,4 @@ export class ShardLog {
     segment.index = new SparseIndex(this.#options.indexIntervalBytes);
     segment.openedAtMs = this.#clock.now();
   }
-}
-
-function resultOf(firstOffset: number, records: number): AppendResult {
-  return { firstOffset: firstOffset as Offset, lastOffset: (firstOffset + records - 1) as Offset }; // given by L1
-}
-
-function assertProducer({ id, epoch, sequence }: Producer): void {
-  const legal =
-    Buffer.byteLength(id) <= 65_535 &&
-    Number.isSafeInteger(epoch) &&
-    epoch >= 0 &&
-    epoch <= 0xffff_ffff &&
-    Number.isSafeInteger(sequence) &&
-    sequence >= 0;
-  if (!legal)
-    throw new StorageError(
-      'INVALID_ARGUMENT',
-      `producer ${id} of epoch ${epoch}, sequence ${sequence}: the epoch is 0 to 2^32 - 1, the sequence 0 to 2^53 - 1`,
-    );
 }

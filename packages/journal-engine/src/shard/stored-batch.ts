@@ -1,6 +1,5 @@
 import type { AppendRecord, AppendResult, StorageError } from '@robustmq/storage-adapter';
 import type { Segment } from '../segment/segment.js';
-import type { ShardTail } from './tail-cache.js';
 
 /** An append that waits for its batch to become durable. */
 export interface PendingAppend {
@@ -10,9 +9,16 @@ export interface PendingAppend {
   readonly reject: (error: StorageError) => void;
 }
 
+/** Where a shard keeps its newest batches. */
+export interface BatchTail {
+  push(batch: StoredBatch): void;
+  /** Lets the oldest batch go; nothing when it went before. */
+  shift(batch: StoredBatch): void;
+}
+
 /** An encoded batch on its way or durable: immutable bytes and where they belong. */
 export interface StoredBatch {
-  readonly tail: ShardTail;
+  readonly tail: BatchTail;
   readonly segment: Segment;
   readonly buffer: Buffer;
   readonly position: number;

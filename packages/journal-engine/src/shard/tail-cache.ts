@@ -5,10 +5,10 @@
 //   T2. A batch that is not in its segment file yet never leaves: a reader finds every committed batch here
 //       or there.
 
-import type { StoredBatch } from './stored-batch.js';
+import type { BatchTail, StoredBatch } from './stored-batch.js';
 
 /** One shard's part of the cache. */
-export class ShardTail {
+export class ShardTail implements BatchTail {
   /** Undefined before the head: what has left is not kept alive. */
   #batches: (StoredBatch | undefined)[] = [];
   #head = 0;

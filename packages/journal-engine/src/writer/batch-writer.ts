@@ -10,7 +10,6 @@ import type { Clock } from '@robustmq/stdx/clock';
 import { StorageError } from '@robustmq/storage-adapter';
 import type { Wal, WalError } from '@robustmq/wal';
 import type { Segment } from '../segment/segment.js';
-import type { ShardLog } from '../shard/shard-log.js';
 import type { StoredBatch } from '../shard/stored-batch.js';
 import type { TailCache } from '../shard/tail-cache.js';
 import { type EngineState, failedError } from './engine-state.js';
@@ -28,26 +27,33 @@ export interface BatchWriterDeps {
   readonly cache: TailCache;
 }
 
+/** What a batch comes from: a shard. */
+export interface BatchSource {
+  /** Makes one batch of what was gathered and calls write() with it. */
+  seal(): void;
+  readonly wantsPrepared: boolean;
+}
+
 /** What happens to batches and segments; the flusher and the roller listen. */
-export interface WriterListener {
+export interface WriterListener<Log extends BatchSource> {
   /** A shard has durable batches to write to its file. */
-  onUnwritten(log: ShardLog): void;
+  onUnwritten(log: Log): void;
   /** The last batch of a segment is durable: it can be closed. */
-  onSealed(log: ShardLog, segment: Segment): void;
-  onNearlyFull(log: ShardLog): void;
+  onSealed(log: Log, segment: Segment): void;
+  onNearlyFull(log: Log): void;
   /** The disk had no room for the WAL. */
   onDiskFull(): void;
 }
 
-export class BatchWriter {
+export class BatchWriter<Log extends BatchSource> {
   inflightBytes = 0;
   unwrittenBytes = 0;
   appendedBatches = 0;
   appendedBytes = 0;
   readonly #options: BatchWriterOptions;
   readonly #deps: BatchWriterDeps;
-  #listener: WriterListener | undefined;
-  #gathering = new Set<ShardLog>();
+  #listener: WriterListener<Log> | undefined;
+  #gathering = new Set<Log>();
   #outstanding = 0;
   #refusing: StorageError | undefined;
   #refusals = 0;
@@ -58,7 +64,7 @@ export class BatchWriter {
     this.#deps = deps;
   }
 
-  listen(listener: WriterListener): void {
+  listen(listener: WriterListener<Log>): void {
     this.#listener = listener;
   }
 
@@ -84,7 +90,7 @@ export class BatchWriter {
   }
 
   /** Seals the shard's batch at the end of this turn (W1). */
-  gather(log: ShardLog): void {
+  gather(log: Log): void {
     if (this.#gathering.size === 0) this.#deps.clock.setImmediate(() => this.sealGathered());
     this.#gathering.add(log);
   }
@@ -97,7 +103,7 @@ export class BatchWriter {
   }
 
   /** Hands one batch to the WAL; `settled` is called once it is durable or cannot become so. */
-  write(log: ShardLog, batch: StoredBatch, settled: (error: StorageError | undefined) => void): void {
+  write(log: Log, batch: StoredBatch, settled: (error: StorageError | undefined) => void): void {
     this.appendedBatches++;
     this.appendedBytes += batch.buffer.length;
     this.#outstanding++;
@@ -136,13 +142,13 @@ export class BatchWriter {
     for (const resolve of waiters) resolve();
   }
 
-  committed(log: ShardLog, batch: StoredBatch): void {
+  committed(log: Log, batch: StoredBatch): void {
     this.unwrittenBytes += batch.buffer.length;
     this.#deps.cache.add(batch);
     this.#listener?.onUnwritten(log);
   }
 
-  sealed(log: ShardLog, segment: Segment): void {
+  sealed(log: Log, segment: Segment): void {
     this.#listener?.onSealed(log, segment);
   }
 

@@ -41,7 +41,7 @@ export interface FlusherDeps {
   readonly wal: Wal;
   readonly files: SegmentFiles;
   readonly state: EngineState;
-  readonly writer: BatchWriter;
+  readonly writer: BatchWriter<ShardLog>;
   readonly cache: TailCache;
   readonly shards: ShardMap;
 }
@@ -166,7 +166,7 @@ export class Flusher {
 
   async #writeRun(batches: readonly StoredBatch[]): Promise<void> {
     const [first, last] = [batches[0], batches.at(-1)];
-    if (!first || !last || first.tail !== last.tail) return;
+    if (!first || !last) return;
     const parts = batches.map(({ buffer }) => buffer);
     await this.#deps.files.write(first.segment.fileName, parts, first.position);
     first.segment.writtenBytes = last.position + last.buffer.length; // G2
