@@ -151,14 +151,23 @@ async function loadLevel(): Promise<typeof Level> {
   }
 }
 
+interface ThrownShape {
+  readonly message?: unknown;
+  readonly code?: unknown;
+  readonly cause?: ThrownShape;
+}
+
 /** What a failure of LevelDB means to the caller. */
 export function storageErrorOf(error: unknown, what: string): StorageError {
   if (error instanceof StorageError) return error;
   const chain: string[] = [];
   const codes = new Set<unknown>();
-  for (let link = error; link !== undefined && chain.length < 5; link = (link as { cause?: unknown }).cause) {
-    chain.push(errorMessage(link));
-    codes.add((link as { code?: unknown }).code); // LevelDB's errors carry one
+  // By shape, not by class: the binding's errors may be of another realm.
+  let link = error as ThrownShape | undefined; // whatever was thrown: every field may be missing
+  while (link && chain.length < 5) {
+    chain.push(String(link.message ?? link));
+    codes.add(link.code);
+    link = link.cause;
   }
   const text = chain.join(': ');
   const options = { cause: error };

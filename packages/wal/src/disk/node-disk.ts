@@ -141,11 +141,13 @@ export async function writeFully(
     if (written === 0) throw Object.assign(new Error('the system wrote nothing'), { code: 'ENOSPC' }); // an errno, as fs throws
     at += written;
     let whole = 0;
-    for (; whole < some.length && written >= (some[whole] as Uint8Array).length; whole++) {
-      written -= (some[whole] as Uint8Array).length; // whole is within the bounds
+    for (const part of some) {
+      if (written < part.length) break;
+      written -= part.length;
+      whole++;
     }
-    rest = rest.slice(whole);
-    if (written > 0) rest[0] = (rest[0] as Uint8Array).subarray(written); // a part was begun, so there is one
+    const begun = rest[whole];
+    rest = written > 0 && begun ? [begun.subarray(written), ...rest.slice(whole + 1)] : rest.slice(whole);
   }
 }
 
