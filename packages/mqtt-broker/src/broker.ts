@@ -44,6 +44,11 @@ export interface BrokerDeps {
   readonly newClientId?: () => string;
 }
 
+/** The rule for reserved topics, then what the embedding program says. */
+export function authorizerOf(hooks: BrokerHooks | undefined): Authorizer {
+  return hooks?.authorizer ? both(reservedTopicsAuthorizer, hooks.authorizer) : reservedTopicsAuthorizer;
+}
+
 /** Sockets accepted at once beyond what a listener serves wait in the kernel. */
 const BACKLOG = 4096;
 const TCP_KEEP_ALIVE_MS = 60_000;
@@ -77,7 +82,7 @@ export class Broker implements AsyncDisposable {
     this.#plane = plane;
     this.aedes = plane.aedes;
     this.#connections = new Set();
-    const authorizer = hooks?.authorizer ? both(reservedTopicsAuthorizer, hooks.authorizer) : reservedTopicsAuthorizer;
+    const authorizer = authorizerOf(hooks);
     this.#connectionDeps = {
       engine,
       control: plane,

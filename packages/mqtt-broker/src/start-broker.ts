@@ -1,14 +1,19 @@
 import type { MetaClient } from '@robustmq/meta-raft/client';
+import type { Prng } from '@robustmq/stdx/prng';
 import type { ShardStorage } from '@robustmq/storage-adapter';
-import { Broker, type BrokerDeps } from './broker.js';
+import type { Authorizer } from './auth/authorizer.js';
+import { authorizerOf, Broker, type BrokerDeps } from './broker.js';
 import { createEngine } from './engine.js';
 import { type BrokerOptions, resolveBrokerOptions } from './options.js';
+import type { WillPolicy } from './session/session-port.js';
 
 export interface StartBrokerDeps extends BrokerDeps {
   /** Where messages are kept. Its durability is what a QoS 1 or 2 acknowledgement is worth. */
   readonly storage: ShardStorage;
   /** Where sessions and subscriptions are kept. */
   readonly meta: MetaClient;
+  /** Chooses members of shared subscriptions. Default: the same choices in every process. */
+  readonly prng?: Prng;
 }
 
 /**
@@ -19,12 +24,14 @@ export interface StartBrokerDeps extends BrokerDeps {
  */
 export async function startBroker(options: BrokerOptions, deps: StartBrokerDeps): Promise<Broker> {
   const resolved = resolveBrokerOptions(options);
-  const { storage, meta, clock, logger } = deps;
+  const { storage, meta, clock, logger, prng, hooks } = deps;
   const engine = await createEngine(options.engine ?? {}, {
     storage,
     meta,
     clock,
+    willPolicy: willPolicyOf(authorizerOf(hooks)),
     ...(logger === undefined ? {} : { logger }),
+    ...(prng === undefined ? {} : { seed: String(prng.between(0, Number.MAX_SAFE_INTEGER)) }),
   });
   try {
     return await Broker.open(engine, resolved, deps);
@@ -32,4 +39,25 @@ export async function startBroker(options: BrokerOptions, deps: StartBrokerDeps)
     await engine.close();
     throw error;
   }
+}
+
+/** Nobody is connected when a will comes due: it has no address and speaks no version. */
+const ABSENT = { peer: { address: '', port: 0, scope: 'remote' }, version: 5 } as const;
+
+/**
+ * Asks the authorizer again. One that needs time to answer was asked at CONNECT, and cannot be now: a will must
+ * fire when it is due, in the order of what else happens to its session.
+ */
+function willPolicyOf(authorizer: Authorizer): WillPolicy {
+  return (who, will) => {
+    try {
+      const packet = { ...will, dup: false, packetId: 0 };
+      const verdict = authorizer.mayPublish({ ...ABSENT, ...who }, will.topicName, packet);
+      if (typeof verdict === 'string') return verdict;
+      verdict.catch(() => {}); // its answer comes too late either way
+      return 'allow';
+    } catch {
+      return 'deny';
+    }
+  };
 }

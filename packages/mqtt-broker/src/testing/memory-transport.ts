@@ -10,7 +10,7 @@ export interface MemoryLink {
   readonly transport: ClientTransport;
   /** Sends bytes to the server, in one chunk. */
   send(bytes: Buffer): void;
-  /** Hears bytes of the server, from now on. */
+  /** Hears bytes of the server, those included that came before. */
   onBytes(listener: (bytes: Buffer) => void): void;
   /** Stops and restarts reading: what the server writes then stays with it. */
   freeze(): void;
@@ -41,7 +41,7 @@ class MemoryTransport implements ClientTransport {
   state: MemoryLink['serverState'] = 'open';
   pendingBytes = 0;
   clientReads: 'flowing' | 'frozen' = 'flowing';
-  listener: ((bytes: Buffer) => void) | undefined;
+  listener: (bytes: Buffer) => void = () => {};
   onClosed: () => void = () => {};
   #receiver: TransportReceiver | undefined;
   #reading: 'flowing' | 'paused' = 'flowing';
@@ -102,7 +102,7 @@ class MemoryTransport implements ClientTransport {
   /** Hands what the server wrote to the client, in order, when the client reads. */
   deliver(): void {
     const { listener } = this;
-    if (this.clientReads === 'frozen' || listener === undefined || this.state === 'closed') return;
+    if (this.clientReads === 'frozen' || this.state === 'closed') return;
     const outbound = this.#outbound;
     this.#outbound = [];
     const pending = this.pendingBytes;
@@ -143,12 +143,15 @@ class MemoryTransport implements ClientTransport {
 class ClientEnd implements MemoryLink {
   readonly transport: MemoryTransport;
   readonly closed: Promise<void>;
+  /** What came before anybody listened. */
+  #early: Buffer[] = [];
 
   constructor(transport: MemoryTransport) {
     this.transport = transport;
     this.closed = new Promise((resolve) => {
       transport.onClosed = resolve;
     });
+    transport.listener = (bytes) => this.#early.push(bytes);
   }
 
   get serverState(): MemoryLink['serverState'] {
@@ -160,8 +163,8 @@ class ClientEnd implements MemoryLink {
   }
 
   onBytes(listener: (bytes: Buffer) => void): void {
+    for (const bytes of this.#early.splice(0)) listener(bytes);
     this.transport.listener = listener;
-    this.transport.later(() => this.transport.deliver());
   }
 
   freeze(): void {

@@ -1,0 +1,14 @@
+export type { AedesHooks } from './aedes/control-plane.js';
+export type { AnonymousPolicy, Authentication, Authenticator, Credentials } from './auth/authenticator.js';
+export type { Authorizer, ClientIdentity, Verdict } from './auth/authorizer.js';
+export { hashPassword } from './auth/password-users.js';
+export type { Broker as RunningBroker, BrokerHooks } from './broker.js';
+export type { MessageProperties, PublishPacket, QoS, SubscriptionRequest } from './codec/packets.js';
+export { ReasonCode } from './codec/reason-codes.js';
+export type { ClientTransport, PeerAddress, TransportReceiver } from './connection/transport.js';
+export { createBroker } from './create-broker.js';
+export type { EngineOptions } from './engine-options.js';
+export { MQTT_ERRORS, MqttError, type MqttErrorCode } from './errors.js';
+export type { AuthOptions, BrokerOptions, LimitOptions, ListenerOptions } from './options.js';
+export type { DeliveredMessage, LocalMessage, MessageListener } from './session/session-port.js';
+export { type StartBrokerDeps, startBroker } from './start-broker.js';
