@@ -109,7 +109,7 @@ export class Broker implements AsyncDisposable {
     this.#sys = new SysTopics({ numbers, publish, clock, logger, version: BROKER_VERSION, intervalMs });
   }
 
-  /** Opens the broker over an engine that is open. Listeners are open when it resolves. */
+  /** Opens the broker over an engine that is open, and is its from now on. Listeners are open when it resolves. */
   static async open(engine: SessionEngine, options: ResolvedBrokerOptions, deps: BrokerDeps): Promise<Broker> {
     const { clock, logger = nullLogger, hooks } = deps;
     const nextTurn = () => new Promise<void>((resolve) => clock.setImmediate(resolve));
@@ -193,6 +193,7 @@ export class Broker implements AsyncDisposable {
     await Promise.all(listeners);
     await this.#plane.close();
     this.#connectionDeps.wheel.close();
+    await this.#engine.close();
     this.#state = 'closed';
   }
 
