@@ -124,7 +124,7 @@ export class ModelState {
       this.revision++;
       this.#history[this.revision] = next;
     }
-    return { kind: 'lease-revoked', revision: this.revision, deleted };
+    return { kind: 'lease-revoked', id, revision: this.revision, deleted };
   }
 
   #read(keys: Keys, query: RangeQuery) {

@@ -6,6 +6,7 @@ import { type Attempt, retrying } from '../client/retry.js';
 import type { AccessOptions, ProposedCommand, StateAccess } from '../client/state-access.js';
 import type { Replication } from '../driver/replication.js';
 import { MetaError } from '../errors.js';
+import type { MetaMetrics } from '../metrics.js';
 import type { CommandResult } from '../state/command.js';
 import { encodeCommand, stampCommand } from '../state/command-codec.js';
 import type { MetaState } from '../state/meta-state.js';
@@ -31,6 +32,7 @@ export interface ReplicatedStateAccessDeps {
   readonly logger: Logger;
   /** Milliseconds for a call with all its attempts. */
   readonly requestTimeoutMs: number;
+  readonly metrics?: Pick<MetaMetrics, 'proposed' | 'readConfirmed' | 'leaderChanged'>;
 }
 
 /**
@@ -56,6 +58,7 @@ export class ReplicatedStateAccess implements StateAccess {
     this.#unsubscribe = [
       machine.onApplied((results) => this.#applied(results)),
       replication.onLeadership((leadership) => {
+        deps.metrics?.leaderChanged();
         if (leadership.role === 'leader') this.#leases.lead(leadership.term, machine.state.leases.all());
         else this.#leases.follow();
       }),
@@ -70,18 +73,17 @@ export class ReplicatedStateAccess implements StateAccess {
     return this.#deps.machine.watches;
   }
 
-  propose({ body, identity }: ProposedCommand, options: AccessOptions = {}): Promise<CommandResult> {
-    const isRetryable = (error: MetaError) =>
-      error.next !== 'never' && (error.next !== 'unknown' || identity !== undefined); // A1
-    return this.#retrying(isRetryable, options, async ({ number, remainingMs }) => {
-      const attempt = identity && { ...identity, attempt: identity.attempt + number - 1 };
-      const command = encodeCommand({ timeMs: 0, identity: attempt, body });
-      const leader = this.#otherLeader();
-      if (leader === undefined) return this.proposeHere(command, remainingMs);
-      const result = await this.#deps.leader.propose(leader, command);
-      if ('revision' in result) await this.#caughtUp(result.revision, remainingMs); // A2
+  async propose(command: ProposedCommand, options: AccessOptions = {}): Promise<CommandResult> {
+    const { clock, metrics } = this.#deps;
+    const startedMs = clock.now();
+    try {
+      const result = await this.#propose(command, options);
+      metrics?.proposed(result.kind === 'rejected' ? 'rejected' : 'applied', clock.now() - startedMs);
       return result;
-    });
+    } catch (error) {
+      metrics?.proposed('failed', clock.now() - startedMs);
+      throw error;
+    }
   }
 
   /** What a follower forwarded, or a client of this node asked for. Rejects with NOT_LEADER when this node does not lead. */
@@ -91,11 +93,13 @@ export class ReplicatedStateAccess implements StateAccess {
     return replication.propose(command, timeoutMs === undefined ? {} : { timeoutMs });
   }
 
-  readBarrier(options: AccessOptions = {}): Promise<void> {
-    const { replication } = this.#deps;
-    return this.#retrying(anyTransient, options, ({ remainingMs }) =>
+  async readBarrier(options: AccessOptions = {}): Promise<void> {
+    const { replication, clock, metrics } = this.#deps;
+    const startedMs = clock.now();
+    await this.#retrying(anyTransient, options, ({ remainingMs }) =>
       replication.readBarrier({ timeoutMs: remainingMs }),
     );
+    metrics?.readConfirmed(clock.now() - startedMs);
   }
 
   keepLeaseAlive(id: LeaseId, options: AccessOptions = {}): Promise<{ readonly ttlMs: number }> {
@@ -135,6 +139,20 @@ export class ReplicatedStateAccess implements StateAccess {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#leases.follow();
     this.#revision.fail(new MetaError('CLOSED', 'The metadata service was closed.'));
+  }
+
+  #propose({ body, identity }: ProposedCommand, options: AccessOptions): Promise<CommandResult> {
+    const isRetryable = (error: MetaError) =>
+      error.next !== 'never' && (error.next !== 'unknown' || identity !== undefined); // A1
+    return this.#retrying(isRetryable, options, async ({ number, remainingMs }) => {
+      const attempt = identity && { ...identity, attempt: identity.attempt + number - 1 };
+      const command = encodeCommand({ timeMs: 0, identity: attempt, body });
+      const leader = this.#otherLeader();
+      if (leader === undefined) return this.proposeHere(command, remainingMs);
+      const result = await this.#deps.leader.propose(leader, command);
+      if ('revision' in result) await this.#caughtUp(result.revision, remainingMs); // A2
+      return result;
+    });
   }
 
   #retrying<T>(
