@@ -193,7 +193,6 @@ export class Broker implements AsyncDisposable {
     await Promise.all(listeners);
     await this.#plane.close();
     this.#connectionDeps.wheel.close();
-    await this.#engine.close();
     this.#state = 'closed';
   }
 
