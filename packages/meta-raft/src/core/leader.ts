@@ -172,6 +172,16 @@ export function transferTo(state: RaftState, leader: Leader, to: NodeId): Transf
   return { outcome: 'started' };
 }
 
+/** The voter with the most of the log among those that were heard of lately. */
+export function bestSuccessor(state: RaftState, leader: Leader): NodeId | undefined {
+  let best: { readonly peer: NodeId; readonly match: LogIndex } | undefined;
+  for (const [peer, progress] of leader.peers) {
+    if (!progress.recentlyActive || !state.membership.voters.includes(peer)) continue;
+    if (!best || progress.match > best.match) best = { peer, match: progress.match };
+  }
+  return best?.peer;
+}
+
 function finishTransfer(state: RaftState, leader: Leader): void {
   const { transfer } = leader;
   if (!transfer || leader.peers.get(transfer.to)?.match !== state.log.lastIndex) return;

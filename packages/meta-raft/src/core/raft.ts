@@ -200,6 +200,12 @@ export class Raft {
     return leading.transferTo(this.#state, role, to);
   }
 
+  /** Who could take over soonest; undefined when this node does not lead or nobody else lives. */
+  get successor(): NodeId | undefined {
+    const { role } = this.#state;
+    return role.kind === 'leader' ? leading.bestSuccessor(this.#state, role) : undefined;
+  }
+
   /** The leader is known to be gone (its connection was refused, say): pre-votes need not wait for the timeout. */
   forgetLeader(): void {
     const { role } = this.#state;

@@ -84,6 +84,7 @@ export class RaftGroup<Result> implements Replication<Result> {
   /** What callers want of the core besides commands and reads; rare. */
   #requests: CoreRequest[] = [];
   #leadingTerm: Term | undefined;
+  #knownLeader: NodeId | undefined;
   #transfer: Call<void> | undefined;
   #droppedMessages = 0;
 
@@ -176,6 +177,12 @@ export class RaftGroup<Result> implements Replication<Result> {
       else call.reject(notLeader(this.#raft.leader));
     });
     return call.promise;
+  }
+
+  /** To whoever can take over soonest. Resolves at once when this node does not lead or is alone; otherwise as transferLeadership(). */
+  handOver(options: ReplicationCallOptions = {}): Promise<void> {
+    const { successor } = this.#raft;
+    return successor === undefined ? Promise.resolve() : this.transferLeadership(successor, options);
   }
 
   // What the node tells the group.
@@ -287,6 +294,11 @@ export class RaftGroup<Result> implements Replication<Result> {
     }
     if (role.kind === 'leader') this.#leadingTerm = term;
     this.#reads.applied(log.appliedIndex);
+    if (leader !== this.#knownLeader) {
+      this.#knownLeader = leader;
+      this.#reads.leaderKnown();
+      if (this.#reads.hasRequests) this.#options.host.requestTurn();
+    }
     this.#observeTransfer();
     const leads = role.kind === 'leader' && log.appliedIndex >= role.firstIndex;
     if (leads) this.#leadership.update({ role: 'leader', term });

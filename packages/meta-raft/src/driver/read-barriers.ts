@@ -70,6 +70,11 @@ export class ReadBarriers {
     this.applied(appliedIndex);
   }
 
+  /** A leader is known that was not before: who was refused need not wait any longer. */
+  leaderKnown(): void {
+    this.#pause = 0;
+  }
+
   applied(appliedIndex: LogIndex): void {
     if (this.#confirmed.length === 0) return;
     this.#confirmed = this.#confirmed.filter((reads) => {

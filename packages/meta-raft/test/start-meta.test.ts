@@ -1,0 +1,90 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { type MetaOptions, type MetaService, startMeta } from '../src/index.js';
+
+let directory = '';
+let running: MetaService[] = [];
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'meta-raft-'));
+  running = [];
+});
+
+afterEach(async () => {
+  for (const service of running) await service.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function start(options: Partial<MetaOptions> = {}): Promise<MetaService> {
+  const service = await startMeta({
+    nodeId: 1,
+    clusterName: 'test',
+    dataDirectory: join(directory, 'node'),
+    ...options,
+  });
+  running.push(service);
+  return service;
+}
+
+describe('a node that is alone', () => {
+  it('serves at once, and again after a restart', async () => {
+    const first = await start();
+    expect(first.isReady()).toBe(true);
+    expect(first.status()).toMatchObject({ role: 'leader', membership: { voters: [1] } });
+    const { revision } = await first.client.put('a', Buffer.from('1'));
+    await first.close();
+    expect(first.isReady()).toBe(false);
+    await expect(first.client.put('b', Buffer.from('2'))).rejects.toMatchObject({ code: 'CLOSED' });
+    const second = await start();
+    expect(await second.client.get('a')).toMatchObject({ modRevision: revision, value: Buffer.from('1') });
+    expect((await second.client.put('a', Buffer.from('3'))).revision).toBeGreaterThan(revision);
+  });
+});
+
+describe('a directory', () => {
+  it('in use is refused', async () => {
+    await start();
+    await expect(start()).rejects.toMatchObject({
+      code: 'DIRECTORY_MISMATCH',
+      message: expect.stringContaining('in use'),
+    });
+  });
+
+  it('of another node, cluster or format is refused and left as it is', async () => {
+    await (await start()).close();
+    const path = join(directory, 'node', 'meta.json');
+    const before = await readFile(path, 'utf8');
+    await expect(start({ nodeId: 2 })).rejects.toMatchObject({
+      code: 'DIRECTORY_MISMATCH',
+      message: expect.stringContaining('node 1, not 2'),
+    });
+    await expect(start({ clusterName: 'other' })).rejects.toMatchObject({
+      code: 'DIRECTORY_MISMATCH',
+      message: expect.stringContaining('"test"'),
+    });
+    expect(await readFile(path, 'utf8')).toBe(before);
+    await writeFile(path, before.replace('"format":1', '"format":2'));
+    await expect(start()).rejects.toMatchObject({
+      code: 'DIRECTORY_MISMATCH',
+      message: expect.stringContaining('format 2'),
+    });
+    await writeFile(path, 'nonsense');
+    await expect(start()).rejects.toMatchObject({ code: 'DAMAGED' });
+    await writeFile(path, before);
+    expect((await start()).isReady()).toBe(true);
+  });
+});
+
+describe('options', () => {
+  it.each([
+    [{ nodeId: 0 }, 'node id'],
+    [{ clusterName: '' }, 'clusterName'],
+    [{ peers: { 2: '127.0.0.1:1' } }, 'this one included'],
+    [{ timing: { electionTicks: 3, heartbeatTicks: 2 } }, 'electionTicks'],
+    [{ startTimeoutMs: 0 }, 'startTimeoutMs'],
+  ] as [Partial<MetaOptions>, string][])('%j are refused', async (options, what) => {
+    await expect(start(options)).rejects.toMatchObject({ code: 'INVALID', message: expect.stringContaining(what) });
+  });
+});
