@@ -3,8 +3,8 @@ export { type Config, type ConfigSources, type LoadedConfig, loadConfig } from '
 export { printConfig } from './config/print-config.js';
 export { configurationReference } from './config/reference.js';
 export { type DataDirectory, openDataDirectory } from './data-directory.js';
-export { RUNTIME_ERRORS, RuntimeError } from './errors.js';
-export { EXIT_CODES } from './exit-codes.js';
+export { RuntimeError } from './errors.js';
+export { EXIT_CODES, type ExitCode } from './exit-codes.js';
 export { checkFileDescriptors } from './file-descriptors.js';
 export { type CheckResult, Health } from './health.js';
 export { startHttpServer } from './http-server.js';

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { connectMeta } from '@robustmq/meta-raft/client';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { sensorFeed } from '../src/sensor-feed.js';
 import { freePort, type ReadyAddresses, ServerProcess } from '../src/server-process.js';
@@ -170,6 +171,15 @@ describe('kill -9 in the middle of a feed', () => {
     const retained = collect(late);
     await late.subscribeAsync('status/#', { qos: 1 });
     expect(await retained.count(1)).toEqual([{ topic: 'status/gateway', payload: 'running', qos: 1, retain: true }]);
+
+    const { grpc = '' } = await second.ready();
+    const meta = connectMeta({ endpoints: [grpc] });
+    const registered = await meta.range({ prefix: 'nodes/' });
+    expect(registered.kvs.map(({ value }) => JSON.parse(value.toString()))).toMatchObject([
+      { nodeId: 1, roles: ['meta', 'broker', 'journal'], addresses: { mqtt: `127.0.0.1:${tcpPort}` } },
+    ]);
+    await meta.close();
+
     await publisher.endAsync(true);
     expect(await second.end()).toBe(0);
   }, 120_000);

@@ -1,0 +1,70 @@
+// The broker of a node, from its settings.
+
+import type { MetaClient } from '@robustmq/meta-raft/client';
+import { type BrokerOptions, type ListenerOptions, type RunningBroker, startBroker } from '@robustmq/mqtt-broker';
+import { type Config, checkFileDescriptors } from '@robustmq/node-runtime';
+import type { ShardStorage } from '@robustmq/storage-adapter';
+import type { Node } from './node.js';
+
+/** Sessions are recovered and the listeners open when it resolves. */
+export async function startBrokerRole(
+  node: Node,
+  deps: { readonly meta: MetaClient; readonly storage: ShardStorage },
+): Promise<RunningBroker> {
+  const { config, clock, prng, log, metrics, addresses } = node;
+  const broker = await startBroker(brokerOptions(node), {
+    ...deps,
+    clock,
+    prng: prng.fork('broker'),
+    logger: log.child({ part: 'broker' }),
+    metrics,
+  });
+  for (const { kind, host, port } of broker.addresses) addresses.set(kind === 'tcp' ? 'mqtt' : kind, `${host}:${port}`);
+  node.health.bind('listeners', () =>
+    broker.addresses.length > 0 || allOff(config) ? { ok: true } : { ok: false, reason: 'no listener is open' },
+  );
+  return broker;
+}
+
+function brokerOptions(node: Node): BrokerOptions {
+  const { mqtt } = node.config;
+  const { limits, auth } = mqtt;
+  return {
+    listeners: listenersOf(node.config),
+    auth: { anonymous: auth.anonymous, users: auth.users },
+    limits: {
+      packetBytesMax: limits.max_packet_bytes,
+      connectionsMax: possibleConnections(node),
+      connectTimeoutMs: limits.connect_timeout_ms,
+    },
+    engine: {
+      inflightMax: limits.max_inflight,
+      queuedMessagesMax: limits.max_queued_messages,
+      subscriptionsMax: limits.max_subscriptions,
+      topicLevelsMax: limits.max_topic_levels,
+      retainedMessagesMax: limits.max_retained_messages,
+      retainedBytesMax: limits.max_retained_bytes,
+      sessionExpirySecondsMax: limits.session_expiry_max_seconds,
+    },
+  };
+}
+
+function listenersOf({ mqtt }: Config): ListenerOptions[] {
+  const { tcp, ws } = mqtt.listeners;
+  const listeners: ListenerOptions[] = [];
+  if (tcp.bind !== 'off') listeners.push({ kind: 'tcp', ...tcp.bind });
+  if (ws.bind !== 'off') listeners.push({ kind: 'ws', ...ws.bind, path: ws.path });
+  return listeners;
+}
+
+const allOff = (config: Config): boolean => listenersOf(config).length === 0;
+
+/** As many as asked for; fewer, aloud, where the system allows fewer and nobody asked. */
+function possibleConnections({ config, loaded, log }: Node): number {
+  const verdict = checkFileDescriptors({
+    maxConnections: config.mqtt.limits.max_connections,
+    isExplicit: loaded.given.has('mqtt.limits.max_connections'),
+  });
+  if (verdict.kind === 'lowered') log.warn(verdict.warning);
+  return verdict.maxConnections;
+}

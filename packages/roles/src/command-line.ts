@@ -1,0 +1,106 @@
+// The command line that all apps share: start, stop, status, version, config check|print.
+
+import {
+  type ExitCode,
+  type LoadedConfig,
+  loadConfig,
+  printConfig,
+  type RunContext,
+  RuntimeError,
+  runMain,
+} from '@robustmq/node-runtime';
+import yargs, { type Argv } from 'yargs';
+import { showStatus, stopNode } from './control.js';
+import { type Node, runNode } from './node.js';
+
+export interface App {
+  /** As typed: robust-server. */
+  readonly name: string;
+  readonly summary: string;
+  readonly version: string;
+  /** Settings that are what this app is, whatever is configured: `{ roles: ['meta'] }`. */
+  readonly fixed?: Readonly<Record<string, unknown>>;
+  /** Starts everything, in order; resolves when the node is ready. */
+  readonly serve: (node: Node) => Promise<void>;
+}
+
+/** What the flags say about the configuration. */
+interface ConfigFlags {
+  readonly config?: string | undefined;
+  readonly dataPath?: string | undefined;
+  readonly set?: readonly string[] | undefined;
+}
+
+/** Runs the command of this process, and ends it with the documented exit code. */
+export async function runApp(app: App, argv: readonly string[]): Promise<void> {
+  await runMain((context) => runCommand(app, context, argv), { program: app.name });
+}
+
+async function runCommand(app: App, context: RunContext, argv: readonly string[]): Promise<ExitCode | undefined> {
+  const load = (flags: ConfigFlags) => loadFor(app, context, flags);
+  let outcome: Promise<ExitCode | undefined> = Promise.resolve(undefined);
+  /** A command's work is awaited after parsing, so that what it throws is not taken for a mistake in the flags. */
+  const on = (work: (flags: ConfigFlags) => Promise<ExitCode | undefined>) => (flags: ConfigFlags) => {
+    outcome = work(flags);
+  };
+  const start = on(async (flags) => runNode({ app, context, loaded: load(flags) }));
+  const stop = on(async (flags) => stopNode(load(flags).config, print));
+  const status = on(async (flags) => showStatus(load(flags).config, print));
+  const check = on(async (flags) => {
+    load(flags);
+    return print('the configuration is valid');
+  });
+  const show = on(async (flags) => print(printConfig(load(flags)).trimEnd()));
+  await yargs()
+    .scriptName(app.name)
+    .usage(`$0 <command>\n\n${app.summary}`)
+    .command('start', 'start in the foreground', withConfig, start)
+    .command('stop', 'stop the server of this configuration, orderly', withConfig, stop)
+    .command('status', 'say how that server is; exit code 0 when it is ready', withConfig, status)
+    .command('version', 'print the version', {}, () => print(`${app.name} ${app.version}`))
+    .command('config', 'look at the configuration', (sub) =>
+      sub
+        .command('check', 'say whether it is valid', withConfig, check)
+        .command('print', 'print every setting and where it came from', withConfig, show)
+        .demandCommand(1, 'say what to do with the configuration: check or print'),
+    )
+    .demandCommand(1, 'say what to do: start, stop, status, version, or config')
+    .strict()
+    .version(app.version)
+    .parserConfiguration({ 'dot-notation': false })
+    .epilogue(
+      'Settings: defaults < file < environment (ROBUSTMQ_…) < --set. All of them: docs/reference/configuration.md',
+    )
+    .exitProcess(false)
+    .fail((message, error) => {
+      throw error ?? new RuntimeError('USAGE', `${message}. See ${app.name} --help`);
+    })
+    .parseAsync([...argv]);
+  return await outcome;
+}
+
+function withConfig(command: Argv): Argv<ConfigFlags> {
+  return command
+    .option('config', { type: 'string', alias: 'c', describe: 'a TOML file' })
+    .option('data-path', { type: 'string', describe: 'the directory of everything this node keeps (data_path)' })
+    .option('set', {
+      type: 'string',
+      array: true,
+      nargs: 1,
+      describe: 'key=value, as in mqtt.auth.anonymous=everywhere',
+    });
+}
+
+function loadFor(app: App, context: RunContext, flags: ConfigFlags): LoadedConfig {
+  return loadConfig({
+    file: flags.config,
+    environment: context.environment,
+    set: flags.set,
+    dataPath: flags.dataPath,
+    ...(app.fixed ? { program: app.fixed } : {}),
+  });
+}
+
+function print(text: string): undefined {
+  process.stdout.write(`${text}\n`);
+}
