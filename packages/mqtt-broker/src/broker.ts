@@ -68,6 +68,7 @@ export class Broker implements AsyncDisposable {
   #rejected = 0;
   #rejectionLoggedMs = Number.NEGATIVE_INFINITY;
   #onEmpty: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
 
   private constructor(parts: {
     readonly engine: SessionEngine;
@@ -171,10 +172,9 @@ export class Broker implements AsyncDisposable {
    * Stops accepting, tells clients of MQTT 5 that the server shuts down (0x8B), keeps what sessions need,
    * then ends, and the engine with it. Storage and meta stay open: they belong to whoever opened them.
    */
-  async close(): Promise<void> {
-    if (this.#state !== 'open') return;
-    await this.#closeDoors();
-    await this.#engine.close();
+  close(): Promise<void> {
+    this.#closing ??= this.#closeDoors().then(() => this.#engine.close());
+    return this.#closing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -23,7 +23,7 @@ export interface Address {
 
 /** The error of a listener that could not bind, with what to do about it. */
 export function bindError({ host, port }: Address, error: unknown): MqttError {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   const address = `${host}:${port}`;
   const advice =
     code === 'EADDRINUSE'
