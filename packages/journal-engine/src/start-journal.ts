@@ -12,7 +12,7 @@ import { JournalEngine } from './journal-engine.js';
 import { JournalShardStorage } from './journal-shard-storage.js';
 import { registerJournalMetrics } from './metrics.js';
 import { type JournalOptions, type ResolvedJournalOptions, resolveJournalOptions } from './options.js';
-import { recoverShards } from './recovery/recover.js';
+import { assertShardsOnThisDisk, recoverShards } from './recovery/recover.js';
 import { ReplayedBatches } from './recovery/replayed-batches.js';
 import { GroupOffsets } from './registry/group-offsets.js';
 import { JournalRegistry, type LoadedRegistry } from './registry/journal-registry.js';
@@ -83,11 +83,12 @@ async function recoverEngine(
     // The journal's own budget refuses first, by append and with its own message.
     pendingBytesMax: options.inflightBytesMax * 2 + 1024 * 1024,
   };
+  const replica = { node: options.nodeId, incarnation };
   await assertSameDisk({ options, loaded, files, incarnation });
+  assertShardsOnThisDisk(replica, loaded);
   const wal = await Wal.open(walOptions, { disk, clock, logger, metrics }, replayed.take);
   try {
     await registry.registerNode({ incarnation });
-    const replica = { node: options.nodeId, incarnation };
     const shards = await recoverShards({ ...options, files, registry, replica, clock, logger }, loaded, replayed);
     await wal.checkpoint(wal.nextSequence); // V5
     const offsets = new GroupOffsets(meta, clock, options.offsetCommitIntervalMs);
@@ -118,7 +119,7 @@ async function assertSameDisk(found: {
   if (node && node.incarnation !== incarnation)
     throw new JournalError(
       'DISK_REPLACED',
-      `meta knows node ${nodeId} with disk ${node.incarnation}, ${directory} is disk ${incarnation}: bring the old directory back, or remove journal/nodes/${nodeId} from meta to give up what it held`,
+      `meta knows node ${nodeId} with disk ${node.incarnation}, ${directory} is disk ${incarnation}: bring the old directory back, or remove all keys under journal/ from meta to give up what it held`,
     );
   if (node) return;
   const segments = (await files.list()).filter((name) => parseSegmentFileName(name));

@@ -217,6 +217,12 @@ describe('a directory', () => {
     await journal.close();
     const emptied = { ...deps(world), disk: new SimDisk(createPrng('empty')) };
     await expect(startJournal(world.options, emptied)).rejects.toMatchObject({ code: 'DISK_REPLACED' });
+    // Nor when somebody only removed the node: offsets of the lost disk must not be given again.
+    const { kvs } = await world.meta.range({ prefix: 'journal/nodes/' });
+    await world.meta.delete({ prefix: 'journal/nodes/' });
+    await expect(startJournal(world.options, emptied)).rejects.toMatchObject({ code: 'DISK_REPLACED' });
+    expect((await world.meta.range({ prefix: 'journal/nodes/' })).count).toBe(0);
+    for (const { key, value } of kvs) await world.meta.put(key, value);
     const forgetful = { ...deps(world), meta: createMemoryMeta() };
     await expect(startJournal(world.options, forgetful)).rejects.toMatchObject({ code: 'DISK_UNREGISTERED' });
     await (await world.start()).close();

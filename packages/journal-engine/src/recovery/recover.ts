@@ -74,6 +74,26 @@ function isOwn({ node }: Replica, segments: readonly SegmentRecord[] | undefined
   return segments?.at(-1)?.replicas[0]?.node === node;
 }
 
+/**
+ * DISK_REPLACED when a shard of this node goes on on another disk. Where its records ended cannot be known: taking
+ * them for none would give their offsets twice. To be called before anything is changed in meta.
+ */
+export function assertShardsOnThisDisk(replica: Replica, loaded: LoadedRegistry): void {
+  for (const { record } of loaded.shards) {
+    const segments = loaded.segments.get(record.uid);
+    if (isOwn(replica, segments)) assertOnThisDisk(replica, record.name, segments);
+  }
+}
+
+function assertOnThisDisk({ incarnation }: Replica, name: string, segments: readonly SegmentRecord[] = []): void {
+  const other = segments.find(({ state, replicas }) => state !== 'closed' && replicas[0]?.incarnation !== incarnation);
+  if (!other) return;
+  throw new JournalError(
+    'DISK_REPLACED',
+    `the open segment of shard ${name} lies on disk ${other.replicas[0]?.incarnation}, this is ${incarnation}: bring the old directory back, or remove all keys under journal/ from meta to give up what it held`,
+  );
+}
+
 async function mapConcurrently<A, B>(items: readonly A[], act: (item: A) => Promise<B>): Promise<B[]> {
   const results: B[] = [];
   const left = [...items.entries()].reverse();
