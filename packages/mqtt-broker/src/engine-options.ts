@@ -49,8 +49,9 @@ export interface EngineOptions {
   /** The bytes of those messages, per client. Default 1 MiB. */
   readonly queuedBytesMax?: number;
   /**
-   * Bytes of messages that wait for storage, per node. Default 64 MiB: above it the sockets of publishers
-   * are no longer read until half of it is stored.
+   * Bytes of messages that wait for storage, per node. Default 32 MiB: above it the sockets of publishers
+   * are no longer read until half of it is stored. Below the journal's own limit of 64 MiB, beyond which it
+   * would refuse.
    */
   readonly appendingBytesMax?: number;
   /** Retained messages, at least 0. Default 1,000,000; the next new topic gets 0x97 and is not kept. */
@@ -99,7 +100,7 @@ const DEFAULTS: ResolvedEngineOptions = {
   subscriptionsMax: 1000,
   queuedMessagesMax: 1000,
   queuedBytesMax: MIB,
-  appendingBytesMax: 64 * MIB,
+  appendingBytesMax: 32 * MIB,
   retainedMessagesMax: 1_000_000,
   retainedBytesMax: 1024 * MIB,
   retainedPageMessages: 256,

@@ -33,6 +33,9 @@ export interface EngineSessionsDeps {
   readonly willPolicy: WillPolicy;
 }
 
+/** Sessions read at once at a start: enough to keep storage busy. */
+const RESTORED_TOGETHER = 256;
+
 export class EngineSessions {
   readonly registry: SessionRegistry;
   readonly cursors: CursorKeeper;
@@ -74,7 +77,8 @@ export class EngineSessions {
   /** Sessions as they were kept; their wills and timers come last, when everybody is back. Errors: StorageError. */
   async restore(sessions: readonly StoredSession[], recovered: ReadonlyMap<string, RecoveredSession>): Promise<void> {
     this.#recovered = recovered;
-    for (const stored of sessions) await this.registry.restore(stored);
+    for (let i = 0; i < sessions.length; i += RESTORED_TOGETHER)
+      await Promise.all(sessions.slice(i, i + RESTORED_TOGETHER).map((stored) => this.registry.restore(stored)));
     this.#recovered = new Map(); // every session has taken its own
     await this.#shareKeeper.restore();
     await this.registry.startTimers();

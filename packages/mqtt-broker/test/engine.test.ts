@@ -583,3 +583,203 @@ describe('expiry and limits', () => {
     expect(most).toBeLessThanOrEqual(100);
   });
 });
+
+describe('subscriptions', () => {
+  it('that overlap deliver once: the highest QoS, all identifiers; without No Local where one asks for it', async () => {
+    const both = await connect({ clientId: 'both' });
+    both.subscribe('a/+', { qos: 0, identifier: 1, noLocal: true });
+    both.subscribe('a/#', { qos: 2, identifier: 2 });
+    const quiet = await connect({ clientId: 'quiet' });
+    quiet.subscribe('a/b', { noLocal: true });
+    await settle();
+    both.publish('a/b', 'own', { qos: 2 });
+    quiet.publish('a/b', 'other', { qos: 1 });
+    await settle();
+    expect(
+      both.received.map(({ payload, qos, properties }) => [
+        payload,
+        qos,
+        properties?.subscriptionIdentifiers?.toSorted(),
+      ]),
+    ).toEqual([
+      ['own', 2, [2]],
+      ['other', 1, [1, 2]],
+    ]);
+    expect(quiet.payloads).toEqual(['own']);
+  });
+
+  it('are answered one by one, and refused aloud', async () => {
+    await killAndRestart({ ...engineOptions, subscriptionsMax: 2, maximumQoS: 1 });
+    const client = await connect({ clientId: 'c' });
+    client.subscribe('a', { qos: 2 });
+    client.subscribe('a/#/b');
+    client.subscribe('$share//x');
+    client.subscribe('b');
+    client.subscribe('c');
+    client.unsubscribe('nothing');
+    client.unsubscribe('a');
+    await settle();
+    const byPacketId = (line: string) => Number(line.split(' ')[1]);
+    expect(client.log.toSorted((a, b) => byPacketId(a) - byPacketId(b))).toEqual([
+      'suback 1 0x01',
+      'suback 2 0x8f',
+      'suback 3 0x8f',
+      'suback 4 0x01',
+      'suback 5 0x97',
+      'unsuback 6 0x11',
+      'unsuback 7 0x00',
+    ]);
+    client.subscribe('$share/g/a', { noLocal: true });
+    await settle();
+    expect(client.closedWith).toBe(0x82); // [MQTT-3.8.3-4]
+  });
+
+  it('of a durable session are kept before SUBACK, and refused when they cannot be', async () => {
+    const client = await connect(durable('c'));
+    metaClient.answers = 'refused';
+    client.subscribe('a');
+    await settle();
+    expect(client.log).toEqual(['suback 1 0x80']);
+    expect(engine.stats.subscriptions).toBe(0);
+    metaClient.answers = 'lost';
+    client.subscribe('b');
+    await settle();
+    metaClient.answers = 'given';
+    client.subscribe('c');
+    await settle();
+    expect(client.log).toEqual(['suback 1 0x80', 'suback 2 0x80', 'suback 3 0x01']);
+    await killAndRestart();
+    expect(engine.stats.subscriptions).toBe(1);
+    const back = await connect(durable('c'));
+    expect(back.sessionPresent).toBe(true);
+  });
+
+  it('deliver nothing that was published before them, although the session reads the log', async () => {
+    const publisher = await connect({ clientId: 'p' });
+    const slow = await connect(durable('s', { receiveMaximum: 1, acks: 'manual' }));
+    const other = await connect(durable('other'));
+    slow.subscribe('a');
+    other.subscribe('#');
+    await settle();
+    publisher.publish('a', 'a1');
+    publisher.publish('a', 'a2');
+    publisher.publish('b', 'before');
+    await settle();
+    slow.subscribe('b');
+    await settle();
+    publisher.publish('b', 'after');
+    await settle();
+    for (let acked = 0; acked < slow.received.length; acked++) {
+      slow.session.onPuback(slow.received[acked]?.packetId ?? 0, 0);
+      await settle();
+    }
+    expect(slow.payloads.sort()).toEqual(['a1', 'a2', 'after']);
+    expect(other.received).toHaveLength(4);
+  });
+
+  it('to an exclusive filter are held by one client', async () => {
+    const one = await connect({ clientId: 'one' });
+    const two = await connect({ clientId: 'two' });
+    one.subscribe('$exclusive/a');
+    two.subscribe('$exclusive/a');
+    await settle();
+    two.publish('a', 'm');
+    await settle();
+    expect([one.log, two.log[0]]).toEqual([['suback 1 0x01'], 'suback 1 0x97']);
+    expect(one.payloads).toEqual(['m']);
+    await one.disconnect();
+    two.subscribe('$exclusive/a');
+    await settle();
+    expect(two.log.at(-1)).toBe('suback 3 0x01');
+  });
+});
+
+describe('a publisher', () => {
+  it('gets its answers in the order of its packets, whatever they wait for', async () => {
+    const watcher = await connect(durable('s'));
+    watcher.subscribe('kept');
+    await settle();
+    const publisher = await connect({ clientId: 'p' });
+    const ids = [
+      publisher.publish('kept', '1'),
+      publisher.publish('free', '2'),
+      publisher.publish('kept', '3', { qos: 2 }),
+      publisher.publish('free', '4', { retain: true }),
+    ];
+    publisher.session.onPublish(
+      {
+        topicName: 'no',
+        payload: Buffer.alloc(0),
+        qos: 1,
+        retain: false,
+        dup: false,
+        packetId: 99,
+        properties: undefined,
+      },
+      0x87,
+    );
+    await settle();
+    expect(publisher.log.slice(0, 5)).toEqual([
+      `puback ${ids[0]} 0x00`,
+      `puback ${ids[1]} 0x10`,
+      `pubrec ${ids[2]} 0x00`,
+      `puback ${ids[3]} 0x00`,
+      'puback 99 0x87',
+    ]);
+  });
+
+  it('is held to its receive maximum and to topic names of a sane depth', async () => {
+    await killAndRestart({ ...engineOptions, receiveMaximum: 2, topicLevelsMax: 4 });
+    const deep = await connect({ clientId: 'deep' });
+    const id = deep.publish('a/b/c/d/e', 'm');
+    await settle();
+    expect(deep.log).toEqual([`puback ${id} 0x90`]);
+    deep.publish('a/b/c/d/e', 'm', { qos: 0 });
+    expect(deep.closedWith).toBe(0x90);
+    const greedy = await connect({ clientId: 'greedy', acks: 'manual' });
+    for (const packetId of [1, 2, 3]) greedy.publish('a', 'm', { qos: 2, packetId });
+    await settle();
+    expect(greedy.closedWith).toBe(0x93);
+  });
+
+  it('in this process waits for durable subscribers, and listeners here get every message', async () => {
+    const heard: string[] = [];
+    const stop = engine.subscribe('a/+', ({ payload }) => heard.push(payload.toString()));
+    const watcher = await connect(durable('s'));
+    watcher.subscribe('a/b');
+    await settle();
+    await engine.publish({ topicName: 'a/b', payload: Buffer.from('local'), qos: 1, retain: false });
+    const remote = await connect({ clientId: 'p' });
+    remote.publish('a/c', 'remote', { qos: 0 });
+    await settle();
+    stop();
+    remote.publish('a/c', 'unheard', { qos: 0 });
+    await settle();
+    expect(heard).toEqual(['local', 'remote']);
+    expect(watcher.payloads).toEqual(['local']);
+    storage.failAppends = 'UNAVAILABLE';
+    await expect(
+      engine.publish({ topicName: 'a/b', payload: Buffer.from('lost'), qos: 1, retain: false }),
+    ).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+});
+
+describe('a client that cannot be claimed in meta', () => {
+  it('is refused, and finds its session as it was', async () => {
+    const first = await connect(durable('s'));
+    first.subscribe('a');
+    await settle();
+    await first.drop();
+    metaClient.answers = 'refused';
+    await expect(connect(durable('s'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(connect(durable('new'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    metaClient.answers = 'given';
+    const publisher = await connect({ clientId: 'p' });
+    publisher.publish('a', 'm');
+    await settle();
+    const second = await connect(durable('s'));
+    await settle();
+    expect(second.sessionPresent).toBe(true);
+    expect(second.payloads).toEqual(['m']);
+  });
+});

@@ -1,7 +1,7 @@
 // Storage and meta as a killed process leaves them: after kill() nothing more reaches them, and nobody hears
 // what became of the calls that were under way.
 
-import type { MetaClient } from '@robustmq/meta-raft/client';
+import { type MetaClient, MetaError } from '@robustmq/meta-raft/client';
 import {
   type AppendOptions,
   type AppendRecord,
@@ -113,6 +113,8 @@ export class KillableStorage extends ShardStorage {
 export class KillableMeta implements MetaClient {
   readonly #inner: MetaClient;
   #life: 'alive' | 'killed' = 'alive';
+  /** `refused`: transactions do nothing and fail; `lost`: they happen and fail all the same. */
+  answers: 'given' | 'refused' | 'lost' = 'given';
 
   constructor(inner: MetaClient) {
     this.#inner = inner;
@@ -132,7 +134,13 @@ export class KillableMeta implements MetaClient {
   range: MetaClient['range'] = (...given) => this.#pass(() => this.#inner.range(...given));
   put: MetaClient['put'] = (...given) => this.#pass(() => this.#inner.put(...given));
   delete: MetaClient['delete'] = (...given) => this.#pass(() => this.#inner.delete(...given));
-  transact: MetaClient['transact'] = (...given) => this.#pass(() => this.#inner.transact(...given));
+  transact: MetaClient['transact'] = (...given) =>
+    this.#pass(async () => {
+      if (this.answers === 'refused') throw new MetaError('UNAVAILABLE', 'a test said so');
+      const result = await this.#inner.transact(...given);
+      if (this.answers === 'lost') throw new MetaError('DEADLINE', 'a test said so');
+      return result;
+    });
   grantLease: MetaClient['grantLease'] = (...given) => this.#pass(() => this.#inner.grantLease(...given));
   keepLeaseAlive: MetaClient['keepLeaseAlive'] = (...given) => this.#pass(() => this.#inner.keepLeaseAlive(...given));
   revokeLease: MetaClient['revokeLease'] = (...given) => this.#pass(() => this.#inner.revokeLease(...given));

@@ -25,6 +25,7 @@ export interface ClientOptions {
   readonly expirySeconds?: number;
   readonly receiveMaximum?: number;
   readonly maximumPacketSize?: number;
+  readonly receiveMaximumOfServer?: number;
   readonly will?: Will;
   /** `auto` answers every PUBLISH as the protocol asks; `manual` leaves it to the test. */
   readonly acks?: 'auto' | 'manual';
@@ -90,7 +91,7 @@ export class ScriptedClient {
       version,
       receiveMaximum: options.receiveMaximum ?? 65_535,
       maximumPacketSize: options.maximumPacketSize ?? 268_435_460,
-      receiveMaximumOfServer: 65_535,
+      receiveMaximumOfServer: options.receiveMaximumOfServer ?? 65_535,
       topicAliasMaximum: 0,
       username: undefined,
       peer: { address: 'test', port: 0, scope: 'loopback' },

@@ -90,6 +90,8 @@ const LIVE = -1;
 const ROOM_WORTH_READING = 64;
 const PAGE_RECORDS = 256;
 const READ_RETRY_MS = 1000;
+/** Pages or resends in one turn: a page is decoded in well under a millisecond. */
+const STEPS_PER_TURN = 8;
 
 export class DurableDelivery implements SessionDelivery, CursorOwner {
   readonly consumer: string;
@@ -402,7 +404,9 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
   }
 
   async #run(link: DeliveryLink): Promise<void> {
-    for (;;) {
+    for (let steps = 1; ; steps++) {
+      // A long way through a log that holds little for this client must not hold the loop.
+      if (steps % STEPS_PER_TURN === 0) await new Promise<void>((resolve) => this.#deps.clock.setImmediate(resolve));
       if (this.#link !== link || this.#window.quota === 0 || link.port.congested) break;
       const next = this.#resend[0];
       if (next?.stage === 'unsent') break; // D4: goes on when the session log has it

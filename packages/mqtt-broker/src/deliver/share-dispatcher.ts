@@ -32,6 +32,8 @@ export interface ShareDispatcherDeps {
 
 const PAGE_RECORDS = 256;
 const READ_RETRY_MS = 1000;
+/** Pages in one turn, so that a long backlog does not hold the loop. */
+const STEPS_PER_TURN = 8;
 
 export class ShareDispatcher {
   readonly #deps: ShareDispatcherDeps;
@@ -199,7 +201,8 @@ export class ShareDispatcher {
   }
 
   async #run(backlog: ShareBacklog): Promise<void> {
-    while (this.#working.has(backlog)) {
+    for (let steps = 1; this.#working.has(backlog); steps++) {
+      if (steps % STEPS_PER_TURN === 0) await new Promise<void>((resolve) => this.#deps.clock.setImmediate(resolve));
       if (this.#handOutFrom(backlog.returned, backlog) === 'refused') return;
       for (let next = backlog.waiting.peek(); next !== undefined; next = backlog.waiting.peek()) {
         if (this.#handOut(backlog, next) === 'refused') return;

@@ -23,6 +23,8 @@ export class AckQueue {
   readonly #link: DeliveryLink;
   #waiting: PendingAck[] = [];
   #head = 0;
+  /** Packets of QoS 1 among those that wait. */
+  waitingQoS1 = 0;
 
   constructor(link: DeliveryLink) {
     this.#link = link;
@@ -40,17 +42,23 @@ export class AckQueue {
   /** Answers now, or behind those that wait. */
   answer(packetId: number, qos: 1 | 2, reason: ReasonCode): void {
     if (this.#waiting.length === 0) this.#write(packetId, qos, reason);
-    else this.#waiting.push({ packetId, qos, answer: reason, acks: this });
+    else this.push({ packetId, qos, answer: reason, acks: this });
   }
 
   push(ack: PendingAck): void {
     this.#waiting.push(ack);
+    if (ack.qos === 1) this.waitingQoS1++;
+  }
+
+  /** MQTT 3 has no way to say no: the connection ends without an ack, and the client sends again. */
+  disconnect(reason: ReasonCode): void {
+    this.#link.port.disconnect(reason);
   }
 
   /** Takes over what the queue of an earlier connection would have answered. */
   adopt(ack: PendingAck): void {
     ack.acks = this;
-    this.#waiting.push(ack);
+    this.push(ack);
   }
 
   /** To be called when a pending answer became known. */
@@ -60,6 +68,7 @@ export class AckQueue {
       const next = waiting[this.#head] as PendingAck; // head is within the list
       if (next.answer === undefined) break;
       this.#head++;
+      if (next.qos === 1) this.waitingQoS1--;
       this.#write(next.packetId, next.qos, next.answer);
     }
     if (this.#head === waiting.length) {

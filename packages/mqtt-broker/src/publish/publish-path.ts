@@ -208,7 +208,7 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
   }
 
   #settleNow(publication: Publication): void {
-    const { failure, waiter, acks, session, packetId, message } = publication;
+    const { failure, waiter, acks, packetId, message } = publication;
     if (failure !== undefined) publication.answer = reasonOf(failure); // P2
     publication.answer ??= ReasonCode.success; // P1
     if (message.qos === 2) settleIncoming(publication);
@@ -216,7 +216,7 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
     else waiter?.resolve();
     if (acks === undefined || packetId === 0) return;
     if (failure !== undefined && acks.version !== 5)
-      session?.link?.port.disconnect(publication.answer); // P2
+      acks.disconnect(publication.answer); // P2
     else acks.release();
   }
 

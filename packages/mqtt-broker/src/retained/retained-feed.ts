@@ -118,7 +118,10 @@ export class RetainedFeed {
     for (; feed.at < feed.page.length; feed.at++) {
       const stored = feed.page[feed.at] as StoredMessage; // within the page
       if (!this.#deps.retained.isCurrent(stored)) continue; // F1
-      if (stored.expiresAtMs !== undefined && stored.expiresAtMs <= nowMs) continue;
+      if (stored.expiresAtMs !== undefined && stored.expiresAtMs <= nowMs) {
+        this.#deps.retained.expire(stored); // [MQTT-3.3.2-5]
+        continue;
+      }
       const qos = lowerQoS(stored.qos, feed.grant.qos);
       const message = new OutgoingMessage(stored, nowMs, 'own');
       if (qos === 0) {

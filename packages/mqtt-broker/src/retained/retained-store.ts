@@ -101,6 +101,20 @@ export class RetainedStore {
     });
   }
 
+  /** Its lifetime is over: it is removed, unless another has taken its place. */
+  expire(message: StoredMessage): void {
+    if (!this.isCurrent(message)) return;
+    const { topicName } = message;
+    this.#mirror(topicName, undefined);
+    const nothing = () => {};
+    // A failure leaves a message that is expired whenever it is read again.
+    this.#log.enqueue(
+      0,
+      { key: topicName, payload: NOTHING },
+      { topicName, retained: undefined, resolve: nothing, reject: nothing },
+    );
+  }
+
   /** Resolves when everything that was given to keep() before is kept or has failed (R2). */
   settled(): Promise<void> {
     if (!this.#log.isBusy(0)) return Promise.resolve();

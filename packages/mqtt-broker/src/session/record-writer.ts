@@ -1,26 +1,32 @@
+// Writes one session's record, one write at a time (M2 of session-store.ts). Whoever asks while a write is under way
+// shares the next one, which carries the newest state.
+//
+//   R1. After a write whose outcome nobody knows, what is kept is read before the next: our own write must not
+//       be taken for somebody else's.
+
+import { MqttError } from '../errors.js';
 import type { SessionRecord } from './session-record.js';
 import { NO_REVISION, type SessionStore } from './session-store.js';
 
-/**
- * Writes one session's record, one write at a time (M2 of session-store.ts). Whoever asks while a write is
- * under way shares the next one, which carries the newest state.
- */
+export interface RecordWriterDeps {
+  readonly store: SessionStore;
+  readonly clientId: string;
+  /** Of the record that is kept; NO_REVISION when none is. */
+  readonly revision: number;
+  readonly current: () => SessionRecord;
+  /** Another node owns the session now. */
+  readonly onFenced: () => void;
+}
+
 export class RecordWriter {
-  readonly #store: SessionStore;
-  readonly #clientId: string;
-  readonly #current: () => SessionRecord;
-  #revision: number;
+  readonly #deps: RecordWriterDeps;
+  #revision: number | 'unknown';
   #tail: Promise<unknown> = Promise.resolve();
   #next: Promise<void> | undefined;
 
-  constructor(
-    store: SessionStore,
-    session: { readonly clientId: string; readonly revision: number; readonly current: () => SessionRecord },
-  ) {
-    this.#store = store;
-    this.#clientId = session.clientId;
-    this.#revision = session.revision;
-    this.#current = session.current;
+  constructor(deps: RecordWriterDeps) {
+    this.#deps = deps;
+    this.#revision = deps.revision;
   }
 
   get exists(): boolean {
@@ -32,7 +38,10 @@ export class RecordWriter {
     if (this.#next) return this.#next;
     const next = this.#tail.then(async () => {
       this.#next = undefined;
-      this.#revision = await this.#store.write(this.#clientId, this.#current(), this.#revision);
+      await this.#change(async (revision) => {
+        const { store, clientId, current } = this.#deps;
+        return await store.write(clientId, current(), revision);
+      });
     });
     this.#next = next;
     this.#tail = next.catch(() => {}); // reported to the callers of save()
@@ -43,10 +52,34 @@ export class RecordWriter {
   remove(): Promise<void> {
     const removal = this.#tail.then(async () => {
       if (this.#revision === NO_REVISION) return;
-      await this.#store.remove(this.#clientId, this.#revision);
-      this.#revision = NO_REVISION;
+      await this.#change(async (revision) => {
+        const { store, clientId } = this.#deps;
+        if (revision !== NO_REVISION) await store.remove(clientId, revision);
+        return NO_REVISION;
+      });
     });
     this.#tail = removal.catch(() => {}); // reported to the caller of remove()
     return removal;
+  }
+
+  async #change(change: (revision: number) => Promise<number>): Promise<void> {
+    try {
+      const revision = this.#revision === 'unknown' ? await this.#findRevision() : this.#revision;
+      this.#revision = 'unknown'; // until it is known what came of the change
+      this.#revision = await change(revision);
+    } catch (error) {
+      if (error instanceof MqttError && error.code === 'SESSION_FENCED') this.#deps.onFenced();
+      throw error;
+    }
+  }
+
+  /** R1. */
+  async #findRevision(): Promise<number> {
+    const { store, clientId, current } = this.#deps;
+    const kept = await store.read(clientId);
+    if (kept === undefined) return NO_REVISION;
+    if (kept.record.epoch > current().epoch)
+      throw new MqttError('SESSION_FENCED', `the session of client "${clientId}" has another owner now`);
+    return kept.revision;
   }
 }

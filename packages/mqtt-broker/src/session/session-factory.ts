@@ -2,6 +2,7 @@
 
 import type { Clock } from '@robustmq/stdx/clock';
 import type { Logger } from '@robustmq/stdx/logger';
+import { ReasonCode } from '../codec/reason-codes.js';
 import type { DeliveryStats } from '../deliver/delivery-stats.js';
 import { DurableDelivery } from '../deliver/durable-delivery.js';
 import type { MessageReader } from '../deliver/message-reader.js';
@@ -75,7 +76,13 @@ export class SessionFactory {
       clientId,
       lifetime: origin.lifetime,
       writer: (session) =>
-        new RecordWriter(store, { clientId, revision: origin.revision, current: () => session.record() }),
+        new RecordWriter({
+          store,
+          clientId,
+          revision: origin.revision,
+          current: () => session.record(),
+          onFenced: () => session.link?.port.disconnect(ReasonCode.sessionTakenOver),
+        }),
       delivery: (session) =>
         origin.lifetime === 'transient' ? this.#transient(session) : this.#durable(session, origin),
     });

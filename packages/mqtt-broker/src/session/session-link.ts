@@ -10,6 +10,7 @@ import type { DeliveryLink } from '../deliver/session-delivery.js';
 import type { ResolvedEngineOptions } from '../engine-options.js';
 import { AckQueue } from '../publish/ack-queue.js';
 import type { PublishPath } from '../publish/publish-path.js';
+import { checkTopicName } from '../route/topic-filter.js';
 import type { Session } from './session.js';
 import type { AttachedSession, DetachReason, SessionPort } from './session-port.js';
 import type { SubscriptionDesk } from './subscription-desk.js';
@@ -32,6 +33,8 @@ export class SessionLink implements AttachedSession, DeliveryLink {
   readonly profile: WireProfile;
   readonly acks: AckQueue;
   readonly #deps: SessionLinkDeps;
+  /** A shorter topic name is within every limit: most need no look. */
+  readonly #topicLengthUnchecked: number;
   #state: 'attached' | 'started' | 'retired' = 'attached';
 
   constructor(
@@ -43,6 +46,8 @@ export class SessionLink implements AttachedSession, DeliveryLink {
     this.port = connection.port;
     this.profile = connection.profile;
     this.#deps = deps;
+    const { topicBytesMax, topicLevelsMax } = deps.options;
+    this.#topicLengthUnchecked = Math.min(topicLevelsMax, Math.floor(topicBytesMax / 3)); // three bytes a character
     this.acks = new AckQueue(this);
   }
 
@@ -56,11 +61,14 @@ export class SessionLink implements AttachedSession, DeliveryLink {
 
   onPublish(packet: PublishPacket, refusal?: ReasonCode): void {
     if (this.#state === 'retired') return; // K1
-    if (packet.qos === 0) {
+    const { topicName, qos } = packet;
+    if (topicName.length >= this.#topicLengthUnchecked && !this.#isTopicAllowed(topicName)) {
+      this.#refuseTopic(packet);
+    } else if (qos === 0) {
       if (refusal === undefined) this.#deps.publishPath.receive(this, packet);
-    } else if (packet.qos === 1) {
-      if (refusal === undefined) this.#deps.publishPath.receive(this, packet);
-      else this.acks.answer(packet.packetId, 1, refusal);
+    } else if (qos === 1) {
+      if (refusal !== undefined) this.acks.answer(packet.packetId, 1, refusal);
+      else if (this.#isWithinReceiveMaximum()) this.#deps.publishPath.receive(this, packet);
     } else this.#onPublishQoS2(packet, refusal);
   }
 
@@ -122,9 +130,32 @@ export class SessionLink implements AttachedSession, DeliveryLink {
     else if (known !== undefined)
       return; // its answer is due already
     else if (refusal !== undefined) this.acks.answer(packetId, 2, refusal);
-    else if (incoming.size >= this.#deps.options.receiveMaximum)
-      this.port.disconnect(ReasonCode.receiveMaximumExceeded, 'more QoS 2 packets await PUBREL than was allowed'); // [MQTT-3.3.4-9]
-    else this.#deps.publishPath.receive(this, packet);
+    else if (incoming.size >= this.#deps.options.receiveMaximum) this.#disconnectForReceiveMaximum();
+    else if (this.#isWithinReceiveMaximum()) this.#deps.publishPath.receive(this, packet);
+  }
+
+  /** False when the client had no right to send another packet, and is disconnected. [MQTT-3.3.4-7] */
+  #isWithinReceiveMaximum(): boolean {
+    if (this.port.version !== 5) return true; // MQTT 3 knows no such bound; the brake on publishers holds it
+    if (this.acks.waitingQoS1 + this.session.incoming.size < this.port.receiveMaximumOfServer) return true;
+    this.#disconnectForReceiveMaximum();
+    return false;
+  }
+
+  #disconnectForReceiveMaximum(): void {
+    this.port.disconnect(ReasonCode.receiveMaximumExceeded, 'more packets are unacknowledged than was allowed'); // [MQTT-3.3.4-9]
+  }
+
+  #isTopicAllowed(topicName: string): boolean {
+    const { topicBytesMax: bytesMax, topicLevelsMax: levelsMax } = this.#deps.options;
+    return checkTopicName(topicName, { bytesMax, levelsMax }) === undefined;
+  }
+
+  #refuseTopic({ packetId, qos }: PublishPacket): void {
+    const reason = ReasonCode.topicNameInvalid;
+    if (qos === 0 || this.port.version !== 5)
+      this.port.disconnect(reason, 'the topic name is too long or has too many levels');
+    else this.acks.answer(packetId, qos, reason);
   }
 
   /** Packets of the connection before that still wait for storage are answered here. */

@@ -18,6 +18,7 @@ import type { WillDesk } from '../will/will-desk.js';
 import type { Session } from './session.js';
 import type { SessionLink } from './session-link.js';
 import type { AttachOutcome, AttachRequest, DetachReason, SessionPort } from './session-port.js';
+import type { SessionRecord } from './session-record.js';
 import type { StoredSession } from './session-store.js';
 
 export interface SessionRegistryDeps {
@@ -125,6 +126,7 @@ export class SessionRegistry {
     if (known !== undefined && cleanStart) await this.#end(known, undefined); // [MQTT-3.1.2-4]
     const resumed = this.#sessions.get(clientId);
     const session = resumed ?? this.#deps.createSession(clientId, sessionExpirySeconds > 0 ? 'durable' : 'transient');
+    const before = { ...session.record() };
     session.expiryTimer?.cancel();
     this.#deps.wills.cancelDelay(session);
     session.expirySeconds = sessionExpirySeconds;
@@ -133,7 +135,7 @@ export class SessionRegistry {
     session.epoch = Math.max(session.epoch + 1, session.born);
     session.will = will && { will: { ...will, payload: Buffer.from(will.payload) }, username: port.username };
     this.#sessions.set(clientId, session);
-    await this.#claim(session, resumed === undefined ? 'new' : 'resumed');
+    await this.#claim(session, resumed === undefined ? undefined : before);
     const link = this.#deps.createLink(session, { port, profile: wireProfile(connect) });
     session.link = link;
     session.delivery.attach(link);
@@ -161,15 +163,23 @@ export class SessionRegistry {
     await this.#detach(link, { kind: 'lost', cause: 'the session was taken over' });
   }
 
-  async #claim(session: Session, origin: 'new' | 'resumed'): Promise<void> {
+  /** `before`: what a resumed session was before this connection changed it. */
+  async #claim(session: Session, before: SessionRecord | undefined): Promise<void> {
     const worthKeeping = session.lifetime === 'durable' || session.will !== undefined || session.writer.exists;
     if (!worthKeeping) return;
     try {
       await session.writer.save(); // G2
     } catch (error) {
-      // The client is refused and tries again; what is kept is as it was.
-      if (origin === 'new') this.#sessions.delete(session.clientId);
-      else await this.#goOffline(session, 0).catch(() => {});
+      // The client is refused and tries again; the session is as it was.
+      if (before === undefined) {
+        this.#sessions.delete(session.clientId);
+        session.state = 'ended';
+      } else {
+        session.expirySeconds = before.expirySeconds;
+        session.will = before.will;
+        session.offlineSinceMs = before.offlineSinceMs ?? this.#deps.clock.wallTime();
+        await this.#goOffline(session, this.#deps.clock.wallTime() - session.offlineSinceMs);
+      }
       throw error;
     }
   }

@@ -50,6 +50,13 @@ export class SessionStore {
     }
   }
 
+  /** What is kept of one client now. */
+  async read(clientId: string): Promise<StoredSession | undefined> {
+    const found = await this.#meta.get(this.#prefix + clientId);
+    if (found === undefined) return undefined;
+    return { clientId, record: decodeSessionRecord(clientId, found.value), revision: found.modRevision };
+  }
+
   /** Writes the record in place of `revision` and returns the new revision. Errors: SESSION_FENCED (M1), and MetaError. */
   async write(clientId: string, record: SessionRecord, revision: number): Promise<number> {
     const key = this.#prefix + clientId;
