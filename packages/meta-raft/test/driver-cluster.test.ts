@@ -148,7 +148,7 @@ describe('three nodes', () => {
     const cluster = await RaftCluster.start([1, 2, 3]);
     const { leader: old, followers } = await leaderAndFollowers(cluster);
     await cluster.settled(old.group.propose(bytes('before')));
-    cluster.isolate(old.id);
+    cluster.wires.isolate(old.id);
     const write = old.group.propose(bytes('lost'));
     const read = old.group.readBarrier({ timeoutMs: 3000 });
     write.catch(() => {});
@@ -157,7 +157,7 @@ describe('three nodes', () => {
     await cluster.settled(next.group.propose(bytes('after')));
     await expect(cluster.settled(write)).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN', next: 'unknown' });
     await expect(cluster.settled(read)).rejects.toMatchObject({ code: 'DEADLINE' });
-    cluster.heal();
+    cluster.wires.heal();
     await cluster.pass(1500);
     expect(states(cluster)).toEqual([
       ['before', 'after'],

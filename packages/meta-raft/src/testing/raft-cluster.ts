@@ -2,14 +2,13 @@
 
 import { assert } from '@robustmq/stdx/assert';
 import { MiB } from '@robustmq/stdx/byte-size';
-import { type Clock, ManualClock } from '@robustmq/stdx/clock';
+import { ManualClock } from '@robustmq/stdx/clock';
 import { nullLogger } from '@robustmq/stdx/logger';
 import { createPrng } from '@robustmq/stdx/prng';
 import { SimDisk } from '@robustmq/wal/testing';
-import type { Entry, InstallSnapshot, LogPosition, NodeId, SnapshotMetadata } from '../core/types.js';
-import { GROUP_IDS, type GroupId } from '../driver/group-id.js';
+import type { Entry, LogPosition, NodeId, SnapshotMetadata } from '../core/types.js';
+import { GROUP_IDS } from '../driver/group-id.js';
 import { MultiRaft } from '../driver/multi-raft.js';
-import type { GroupMessage, PeerReceiver, PeerTransport } from '../driver/peer-transport.js';
 import type { GroupLimits, RaftGroup } from '../driver/raft-group.js';
 import { recoverRaft } from '../driver/recovery.js';
 import { SnapshotSpool } from '../driver/snapshot-spool.js';
@@ -17,6 +16,7 @@ import type { AppliedState, ApplyBatch, StateMachine, StateSnapshot } from '../d
 import type { MetaError } from '../errors.js';
 import { MemoryLogDisk, MemoryLogStore } from './memory-log-store.js';
 import { TEST_CONFIG } from './raft-peer.js';
+import { SimWires } from './sim-wires.js';
 
 const TICK_MS = 50;
 const WIRE_MS = 2;
@@ -96,7 +96,6 @@ export class ClusterNode {
   state = new ListStateMachine();
   readonly #cluster: RaftCluster;
   #running: { readonly raft: MultiRaft; readonly group: RaftGroup<string>; readonly log: MemoryLogStore } | undefined;
-  receiver: PeerReceiver | undefined;
   failure: MetaError | undefined;
   #lives = 0;
 
@@ -139,7 +138,7 @@ export class ClusterNode {
       clock,
       logger: nullLogger,
       logStore: log,
-      transport: this.#cluster.transport(this),
+      transport: this.#cluster.wires.transport(this.id),
       tickMs: TICK_MS,
       diskStallMs: 10 * TICK_MS,
       failed: (_group, error) => {
@@ -162,7 +161,7 @@ export class ClusterNode {
   async kill(): Promise<void> {
     const { raft, log } = this.#running ?? {};
     if (log) log.health = 'crashed';
-    this.receiver = undefined;
+    this.#cluster.wires.detach(this.id);
     this.#running = undefined;
     this.state = this.state.survivor();
     await raft?.close();
@@ -173,7 +172,7 @@ export class RaftCluster {
   readonly clock = new ManualClock();
   readonly #nodes = new Map<NodeId, ClusterNode>();
   readonly #founders: readonly NodeId[];
-  readonly #cut = new Set<string>();
+  readonly wires = new SimWires(this.clock, WIRE_MS);
 
   private constructor(founders: readonly NodeId[]) {
     this.#founders = founders;
@@ -237,36 +236,5 @@ export class RaftCluster {
     watched.catch(() => {}); // the caller gets it from the returned promise
     await this.until('the call is settled', () => done);
     return watched;
-  }
-
-  isolate(id: NodeId): void {
-    for (const other of this.#nodes.keys()) {
-      if (other !== id) this.#cut.add(`${id}-${other}`).add(`${other}-${id}`);
-    }
-  }
-
-  heal(): void {
-    this.#cut.clear();
-  }
-
-  transport(node: ClusterNode): PeerTransport {
-    const clock: Clock = this.clock;
-    const reach = (to: NodeId) => (this.#cut.has(`${node.id}-${to}`) ? undefined : this.#nodes.get(to)?.receiver);
-    return {
-      start: (receiver) => {
-        node.receiver = receiver;
-      },
-      setPeers: () => {},
-      send: (to, messages: readonly GroupMessage[]) => {
-        if (!reach(to)) return;
-        clock.setTimer(WIRE_MS, () => reach(to)?.receive(messages));
-      },
-      sendSnapshot: async (group: GroupId, message: InstallSnapshot, snapshot) => {
-        const receiver = reach(message.to);
-        assert(receiver, 'the peer can be reached');
-        await receiver.receiveSnapshot(group, message, snapshot.chunks());
-      },
-      close: async () => {},
-    };
   }
 }
