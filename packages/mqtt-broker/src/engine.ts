@@ -32,8 +32,10 @@ export interface EngineDeps {
 export async function createEngine(given: EngineOptions, deps: EngineDeps): Promise<SessionEngine> {
   const options = resolveEngineOptions(given);
   const logger = deps.logger ?? nullLogger;
-  const shards = await openShards(deps.storage, options);
-  const retained = await RetainedStore.open({ ...deps, logger, options });
+  const [shards, retained] = await Promise.all([
+    openShards(deps.storage, options),
+    RetainedStore.open({ ...deps, logger, options }),
+  ]);
   const stored: StoredSession[] = [];
   for await (const session of new SessionStore(deps.meta, options.tenant).load()) stored.push(session);
   const recovered = await recover(stored, { ...deps, logger, options, shards });
@@ -104,19 +106,18 @@ async function openShards(storage: ShardStorage, options: ResolvedEngineOptions)
       'INVALID_OPTION',
       `messageShards is ${options.messageShards}, but the messages that exist lie in ${existing}: a topic would move, so keep ${existing}`,
     );
-  const ids: ShardId[] = [];
-  const ends: Offset[] = [];
-  const starts: Offset[] = [];
-  for (let n = 0; n < options.messageShards; n++) {
-    const name = `${prefix}${n}`;
-    const config = { cleanup: 'delete', retentionMs: options.messageRetentionMs } as const;
-    const id = await storage.createShard(name, config);
-    const { end, logStart } = await storage.describeShard(id);
-    ids.push(id);
-    ends.push(end);
-    starts.push(logStart);
-  }
-  return { ids, ends, starts };
+  // All at once: a first start creates them, and each costs a change of meta and of the disk.
+  const opened = await Promise.all(
+    Array.from({ length: options.messageShards }, async (_, n) => {
+      const config = { cleanup: 'delete', retentionMs: options.messageRetentionMs } as const;
+      return await storage.describeShard(await storage.createShard(`${prefix}${n}`, config));
+    }),
+  );
+  return {
+    ids: opened.map(({ shard }) => shard),
+    ends: opened.map(({ end }) => end),
+    starts: opened.map(({ logStart }) => logStart),
+  };
 }
 
 class Engine implements SessionEngine {
