@@ -10,7 +10,7 @@ const CAUSES_MAX = 8;
 
 export interface ErrorReport {
   readonly exitCode: ExitCode;
-  /** One line for the error and one for each cause that says something new. */
+  /** One line for a coded error; for others, and on request, one more for each cause that says something new. */
   readonly lines: readonly string[];
 }
 
@@ -18,7 +18,9 @@ export function reportError(thrown: unknown, options: { readonly debug: boolean 
   const { first, later } = unsuppress(thrown);
   const error = recognize(first);
   const lines: string[] = [errorMessage(error) || String(error)];
-  for (const cause of causesOf(error)) {
+  // A coded error says what, why and what to do in its one line; its causes are for who asks for more.
+  const causes = error instanceof CodedError && !options.debug ? [] : causesOf(error);
+  for (const cause of causes) {
     const text = errorMessage(cause).split('\n')[0] ?? '';
     if (text !== '' && !lines.some((line) => line.includes(text))) lines.push(`  because: ${text}`);
   }

@@ -85,12 +85,9 @@ describe('runMain', () => {
     ['a port in use', portInUse(), 69, ['robust-server: cannot listen on 127.0.0.1:1: the port is in use. Stop it']],
     [
       'a failed step',
-      new RuntimeError('START_FAILED', 'step 1 (gRPC) failed: cannot listen', { cause: portInUse() }),
+      new RuntimeError('START_FAILED', 'step 1 (gRPC) failed: the port is in use', { cause: portInUse() }),
       69,
-      [
-        'robust-server: step 1 (gRPC) failed: cannot listen',
-        '  because: cannot listen on 127.0.0.1:1: the port is in use. Stop it',
-      ],
+      ['robust-server: step 1 (gRPC) failed: the port is in use'],
     ],
     [
       'a wrong configuration',

@@ -1,8 +1,14 @@
 // The broker of a node, from its settings.
 
 import type { MetaClient } from '@robustmq/meta-raft/client';
-import { type BrokerOptions, type ListenerOptions, type RunningBroker, startBroker } from '@robustmq/mqtt-broker';
-import { type Config, checkFileDescriptors } from '@robustmq/node-runtime';
+import {
+  type BrokerOptions,
+  type ListenerOptions,
+  MqttError,
+  type RunningBroker,
+  startBroker,
+} from '@robustmq/mqtt-broker';
+import { type Config, checkFileDescriptors, formatAddress, RuntimeError } from '@robustmq/node-runtime';
 import type { ShardStorage } from '@robustmq/storage-adapter';
 import type { Node } from './node.js';
 
@@ -12,18 +18,30 @@ export async function startBrokerRole(
   deps: { readonly meta: MetaClient; readonly storage: ShardStorage },
 ): Promise<RunningBroker> {
   const { config, clock, prng, log, metrics, addresses } = node;
+  const logger = log.child({ part: 'broker' });
   const broker = await startBroker(brokerOptions(node), {
     ...deps,
     clock,
     prng: prng.fork('broker'),
-    logger: log.child({ part: 'broker' }),
+    logger,
     metrics,
+  }).catch((error: unknown) => {
+    throw withSetting(error, config);
   });
   for (const { kind, host, port } of broker.addresses) addresses.set(kind === 'tcp' ? 'mqtt' : kind, `${host}:${port}`);
   node.health.bind('listeners', () =>
     broker.addresses.length > 0 || allOff(config) ? { ok: true } : { ok: false, reason: 'no listener is open' },
   );
   return broker;
+}
+
+/** The broker names the address it cannot have; who configured it wants the name of the setting. */
+function withSetting(error: unknown, { mqtt }: Config): unknown {
+  if (!(error instanceof MqttError) || error.code !== 'ADDRESS_IN_USE') return error;
+  const { tcp, ws } = mqtt.listeners;
+  const isWs = ws.bind !== 'off' && error.message.includes(`${formatAddress(ws.bind)}:`);
+  const setting = isWs || tcp.bind === 'off' ? 'mqtt.listeners.ws.bind' : 'mqtt.listeners.tcp.bind';
+  return new RuntimeError('PORT_IN_USE', `${error.message} (${setting})`, { cause: error });
 }
 
 function brokerOptions(node: Node): BrokerOptions {

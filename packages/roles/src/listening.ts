@@ -6,6 +6,7 @@ import {
   formatAddress,
   type NodeRegistration,
   type RpcServer,
+  RuntimeError,
   registerNode,
   startHttpServer,
   startRpcServer,
@@ -72,8 +73,13 @@ export async function startRegistration(node: Node, meta: MetaClient, signal: Ab
   return registration;
 }
 
-/** Everything listens: tell the cluster where, and people what they have. */
+/** Everything listens: tell the cluster where, and people what they have. Ready is said only when health says so. */
 export async function reportReady(node: Node, registration: NodeRegistration): Promise<void> {
   await registration.update({ addresses: Object.fromEntries(node.addresses) });
+  const { status, checks } = await node.health.report();
+  if (status !== 'ready') {
+    const failing = Object.entries(checks).flatMap(([name, check]) => (check.ok ? [] : [`${name}: ${check.reason}`]));
+    throw new RuntimeError('START_FAILED', `everything is started, and not ready: ${failing.join('; ')}`);
+  }
   for (const line of firstScreen(node)) node.log.info(line);
 }

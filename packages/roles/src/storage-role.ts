@@ -10,8 +10,6 @@ import { type Node, pathOf } from './node.js';
 
 export interface StorageRole extends AsyncDisposable {
   readonly storage: ShardStorage;
-  /** Whether it takes appends. */
-  check(): CheckResult;
 }
 
 /** The journal recovers its disk and registers what it found. */
@@ -34,8 +32,8 @@ export async function startJournalRole(node: Node, meta: MetaClient): Promise<St
     logger: log.child({ part: 'journal' }),
     metrics,
   });
-  const check = () => checkJournal(journal.status);
-  return { storage: journal.storage, check, [Symbol.asyncDispose]: () => journal.close() };
+  node.health.bind('storage', () => checkJournal(journal.status));
+  return { storage: journal.storage, [Symbol.asyncDispose]: () => journal.close() };
 }
 
 function checkJournal(status: EngineStatus): CheckResult {
@@ -60,9 +58,10 @@ export async function startPlainStorage(node: Node): Promise<StorageRole> {
     type === 'memory'
       ? new MemoryShardStorage({ clock })
       : await LevelShardStorage.open({ directory: pathOf(node, 'level') }, { clock });
-  const check = (): CheckResult =>
-    storage.state === 'open' ? { ok: true } : { ok: false, reason: `the storage is ${storage.state}` };
-  return { storage, check, [Symbol.asyncDispose]: () => storage.close() };
+  node.health.bind('storage', () =>
+    storage.state === 'open' ? { ok: true } : { ok: false, reason: `the storage is ${storage.state}` },
+  );
+  return { storage, [Symbol.asyncDispose]: () => storage.close() };
 }
 
 function journalElsewhere({ config }: Node): RuntimeError {

@@ -61,7 +61,7 @@ describe('ports', () => {
       const port = typeof address === 'object' ? address?.port : 0;
       const { code, said } = await refused({ dataPath: await directory(), set: { [key]: `127.0.0.1:${port}` } });
       expect(code).toBe(69);
-      expectClear(said, `127.0.0.1:${port}`, /in use|taken/, key);
+      expectClear(said, `127.0.0.1:${port}`, /in use|another process listens/, key);
     }, 20_000);
   }
 });

@@ -37,7 +37,19 @@ if (!installed)
 
   /** Starts a subscriber for `count` messages; `subscribed` resolves when the broker has granted it. */
   function subscribe(args: readonly string[], count: number) {
-    const child = spawn('mosquitto_sub', ['-p', port, '-d', '-C', String(count), '-F', 'GOT %t %q %r %p', ...args]);
+    // Its output goes to a pipe, and must not wait in a buffer until it ends.
+    const child = spawn('stdbuf', [
+      '-oL',
+      'mosquitto_sub',
+      '-p',
+      port,
+      '-d',
+      '-C',
+      String(count),
+      '-F',
+      'GOT %t %q %r %p',
+      ...args,
+    ]);
     const got: string[] = [];
     let granted = () => {};
     const subscribed = new Promise<void>((resolve) => {
@@ -90,7 +102,9 @@ if (!installed)
   it('sees the will of a client that is killed', async () => {
     const watcher = subscribe(['-q', '1', '-t', 'mosquitto/will'], 1);
     await watcher.subscribed;
-    const doomed = spawn('mosquitto_sub', [
+    const doomed = spawn('stdbuf', [
+      '-oL',
+      'mosquitto_sub',
       '-p',
       port,
       '-d',
