@@ -4,10 +4,11 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '@robustmq/stdx/clock';
 import { type Logger, nullLogger } from '@robustmq/stdx/logger';
 import { type MetricsRegistry, nullMetrics } from '@robustmq/stdx/metrics';
-import { AedesControlPlane, type AedesHooks } from './aedes/control-plane.js';
+import { AedesControlPlane } from './aedes/control-plane.js';
+import type { AedesHooks } from './aedes/hooks.js';
 import type { RobustAedes } from './aedes/robust-aedes.js';
 import { checkAedesSeam } from './aedes/seam-check.js';
-import { type Authenticator, authenticateInOrder } from './auth/authenticator.js';
+import type { Authenticator } from './auth/authenticator.js';
 import { type Authorizer, both, reservedTopicsAuthorizer } from './auth/authorizer.js';
 import { PasswordUsers } from './auth/password-users.js';
 import { Permission } from './auth/permission.js';
@@ -83,7 +84,8 @@ export class Broker implements AsyncDisposable {
     this.#plane = plane;
     this.aedes = plane.aedes;
     this.#connections = new Set();
-    const authorizer = authorizerOf(hooks);
+    const allowed = authorizerOf(hooks);
+    const authorizer = plane.authorizer ? both(allowed, plane.authorizer) : allowed;
     this.#connectionDeps = {
       engine,
       control: plane,
@@ -118,10 +120,11 @@ export class Broker implements AsyncDisposable {
     const users = Object.keys(options.auth.users).length === 0 ? [] : [new PasswordUsers(options.auth.users)];
     const authenticators = [...users, ...(hooks?.authenticators ?? [])];
     const plane = await AedesControlPlane.open({
-      authenticate: authenticateInOrder(authenticators, options.auth.anonymous),
+      authenticators,
+      anonymous: options.auth.anonymous,
       path: engine,
       logger,
-      ...(hooks?.aedes === undefined ? {} : { hooks: hooks.aedes }),
+      hooks: hooks?.aedes ?? {},
     });
     const broker = new Broker({ engine, options, deps, plane });
     try {

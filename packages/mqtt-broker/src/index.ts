@@ -1,4 +1,4 @@
-export type { AedesHooks } from './aedes/control-plane.js';
+export type { AedesHooks } from './aedes/hooks.js';
 export type { AnonymousPolicy, Authentication, Authenticator, Credentials } from './auth/authenticator.js';
 export type { Authorizer, ClientIdentity, Verdict } from './auth/authorizer.js';
 export { hashPassword } from './auth/password-users.js';

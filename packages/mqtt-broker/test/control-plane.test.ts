@@ -125,6 +125,36 @@ describe('preConnect', () => {
   });
 });
 
+describe('The authenticate and authorize hooks of aedes', () => {
+  it('decide as their users know them', async () => {
+    await using broker = await start({
+      auth: { anonymous: 'nowhere' },
+      hooks: {
+        aedes: {
+          authenticate: (_client, username, password, done) => {
+            if (username === 'ann' && String(password) === 'secret') setImmediate(done, null, true);
+            else done(Object.assign(new Error('wrong'), { returnCode: 4 }), false);
+          },
+          authorizePublish: (client, packet, done) =>
+            done(packet.topic === `of/${client?.id}` ? null : new Error('not yours')),
+          authorizeSubscribe: (_client, subscription, done) =>
+            setImmediate(done, null, subscription.topic === 'secret' ? null : subscription),
+        },
+      },
+    });
+    for (const version of [4, 5] as const) {
+      const connack = await broker.open({ version }).connect({ username: 'ann', password: 'wrong' });
+      expect(connack.reasonCode).toBe(ReasonCode.badUserNameOrPassword);
+    }
+    const ann = await broker.connect({ clientId: 'a', username: 'ann', password: 'secret' });
+    expect((await ann.subscribe(['of/a', 'secret'])).reasonCodes).toEqual([0, ReasonCode.notAuthorized]);
+    ann.publish({ topicName: 'of/b', qos: 1 });
+    expect((await ann.receive('puback')).reasonCode).toBe(ReasonCode.notAuthorized);
+    ann.publish({ topicName: 'of/a', payload: 'mine' });
+    expect((await ann.receive('publish')).payload.toString()).toBe('mine');
+  });
+});
+
 describe('Anonymous clients', () => {
   const lines: string[] = [];
   const logger = {

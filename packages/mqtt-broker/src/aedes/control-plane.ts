@@ -15,40 +15,49 @@
 import type { EventEmitter } from 'node:events';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { ConnectPacket as AedesConnectPacket, AedesOptions, Client } from 'aedes';
-import type { Authentication, Credentials } from '../auth/authenticator.js';
+import {
+  type AnonymousPolicy,
+  type Authentication,
+  type Authenticator,
+  authenticateInOrder,
+  type Credentials,
+} from '../auth/authenticator.js';
+import type { Authorizer } from '../auth/authorizer.js';
 import type { ConnectPacket } from '../codec/packets.js';
 import { ReasonCode } from '../codec/reason-codes.js';
 import type { Admission, ConnectingClient, ControlPlane } from '../connection/connection-deps.js';
 import { AedesAdmission } from './admission.js';
+import { type AedesHooks, askAuthenticate, authorizerOfHooks } from './hooks.js';
 import { type MessagePath, RobustAedes } from './robust-aedes.js';
 
-export interface AedesHooks {
-  /** Asked before anything else; see the documentation of aedes. The packet shows every client as MQTT 3. */
-  readonly preConnect?: AedesOptions['preConnect'];
-}
-
 export interface ControlPlaneDeps {
-  readonly authenticate: (credentials: Credentials) => Promise<Authentication>;
+  /** Asked in order; the first that knows a client decides. */
+  readonly authenticators: readonly Authenticator[];
+  readonly anonymous: AnonymousPolicy;
   readonly path: MessagePath;
   readonly logger: Logger;
-  readonly hooks?: AedesHooks;
-  readonly brokerId?: string;
+  readonly hooks: AedesHooks;
 }
 
 export class AedesControlPlane implements ControlPlane {
   readonly aedes: RobustAedes;
   readonly #deps: ControlPlaneDeps;
+  readonly #authenticate: (credentials: Credentials) => Promise<Authentication>;
+  /** Clients by id, where a hook wants to see them. */
+  readonly #clients = new Map<string, Client>();
 
   private constructor(deps: ControlPlaneDeps) {
     this.#deps = deps;
-    const { preConnect } = deps.hooks ?? {};
+    this.#authenticate = authenticateInOrder(deps.authenticators, deps.anonymous);
+    const { preConnect } = deps.hooks;
     this.aedes = new RobustAedes(deps.path, {
-      ...(deps.brokerId === undefined ? {} : { id: deps.brokerId }),
       preConnect: (client, packet, done) => this.#preConnect(client, { packet, preConnect, done }),
       authenticate: (client, _username, _password, done) => {
-        void AedesAdmission.of(client)?.authenticate(this.#deps, done);
+        const authenticate = this.#authenticatorsFor(client);
+        void AedesAdmission.of(client)?.authenticate({ authenticate, logger: deps.logger }, done);
       },
     });
+    if (deps.hooks.authorizePublish ?? deps.hooks.authorizeSubscribe) this.#keepClients();
     const events: EventEmitter = this.aedes; // its types name no error event
     events.on('error', (error: Error) => deps.logger.error({ err: error }, 'aedes reports an error'));
   }
@@ -69,6 +78,26 @@ export class AedesControlPlane implements ControlPlane {
     return new Promise((resolve) => {
       this.aedes.close(resolve);
     });
+  }
+
+  /** The authorize hooks; undefined where there is none. */
+  get authorizer(): Authorizer | undefined {
+    return authorizerOfHooks(this.#deps.hooks, (clientId) => this.#clients.get(clientId));
+  }
+
+  /** The types of aedes name no registry: its events tell who is in it. */
+  #keepClients(): void {
+    this.aedes.on('client', (client) => this.#clients.set(client.id, client));
+    this.aedes.on('clientDisconnect', (client) => {
+      if (this.#clients.get(client.id) === client) this.#clients.delete(client.id);
+    });
+  }
+
+  #authenticatorsFor(client: Client): (credentials: Credentials) => Promise<Authentication> {
+    const { authenticate } = this.#deps.hooks;
+    if (authenticate === undefined) return this.#authenticate;
+    const hook = { authenticate: (credentials: Credentials) => askAuthenticate(authenticate, client, credentials) };
+    return authenticateInOrder([...this.#deps.authenticators, hook], this.#deps.anonymous);
   }
 
   #preConnect(

@@ -26,10 +26,15 @@ export async function checkAedesSeam(deps: {
   const steps: string[] = [];
   const plane = await AedesControlPlane.open({
     logger: deps.logger,
-    authenticate: async () => {
-      steps.push('authenticate');
-      return { kind: 'accepted', username: undefined };
-    },
+    authenticators: [
+      {
+        authenticate: () => {
+          steps.push('authenticate');
+          return { kind: 'accepted', username: undefined };
+        },
+      },
+    ],
+    anonymous: 'nowhere',
     path: { publish: async () => {}, subscribe: () => () => {} },
     hooks: {
       preConnect: (_client, _packet, done) => {
