@@ -43,6 +43,26 @@ describe('a node that is alone', () => {
   });
 });
 
+describe('a node of three that is the only one running', () => {
+  it('serves nobody, founds nothing by itself, and says what is missing', async () => {
+    const peers = { 1: '127.0.0.1:1', 2: '127.0.0.1:2', 3: '127.0.0.1:3' };
+    await expect(start({ peers, startTimeoutMs: 200 })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('2 at 127.0.0.1:2'),
+    });
+    // Everything was let go: the directory is free, and holds no cluster of one.
+    await expect(start({ peers, startTimeoutMs: 200 })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  it('waits no longer than its signal', async () => {
+    const peers = { 1: '127.0.0.1:1', 2: '127.0.0.1:2' };
+    const options = { nodeId: 1, clusterName: 'test', dataDirectory: join(directory, 'node'), peers };
+    await expect(startMeta(options, { signal: AbortSignal.timeout(100) })).rejects.toMatchObject({
+      name: 'TimeoutError',
+    });
+  });
+});
+
 describe('a directory', () => {
   it('in use is refused', async () => {
     await start();
