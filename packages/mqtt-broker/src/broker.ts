@@ -16,6 +16,7 @@ import { ReasonCode } from './codec/reason-codes.js';
 import { Connection } from './connection/connection.js';
 import { type ConnectionDeps, newConnectionCounters } from './connection/connection-deps.js';
 import { DeadlineWheel } from './connection/deadline-wheel.js';
+import { RefusalLog } from './connection/refusal-log.js';
 import type { ClientTransport } from './connection/transport.js';
 import { WriteTurn } from './connection/write-turn.js';
 import type { Listener } from './listener/listener.js';
@@ -94,6 +95,7 @@ export class Broker implements AsyncDisposable {
       turn: new WriteTurn(clock),
       clock,
       logger,
+      refusals: new RefusalLog(clock, logger),
       limits: options.limits,
       counters: newConnectionCounters(),
       newClientId: deps.newClientId ?? (() => `auto-${randomBytes(16).toString('base64url')}`),

@@ -11,6 +11,7 @@ import type { Connection } from './connection.js';
 import type { DeadlineWheel } from './deadline-wheel.js';
 import type { GrantLimits } from './grant.js';
 import type { OutboxLimits } from './outbox.js';
+import type { RefusalLog } from './refusal-log.js';
 import type { PeerAddress } from './transport.js';
 import type { WriteTurn } from './write-turn.js';
 
@@ -90,6 +91,7 @@ export interface ConnectionDeps {
   readonly turn: WriteTurn;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly refusals: RefusalLog;
   readonly limits: ConnectionLimits;
   readonly counters: ConnectionCounters;
   /** A client id nobody can guess, for a client that sent none. [MQTT-3.1.3-6] */

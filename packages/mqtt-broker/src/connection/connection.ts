@@ -283,8 +283,10 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
 
   onRefused(reason: ReasonCode, why: string): void {
     const { clientId, peer, username } = this;
-    const { logger } = this.#deps;
-    logger.info({ clientId, username, address: peer.address, reasonCode: reason }, `a client was refused: ${why}`);
+    this.#deps.refusals.say(
+      { clientId, username, address: peer.address, reasonCode: reason },
+      `a client was refused: ${why}`,
+    );
     this.#endSaying(reason, { kind: 'refused', detach: { kind: 'lost', cause: why } });
   }
 
