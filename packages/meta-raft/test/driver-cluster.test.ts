@@ -38,12 +38,23 @@ describe('one node', () => {
     const { group } = await cluster.leader();
     await cluster.settled(group.propose(bytes('kept')));
     const lost = group.propose(bytes('not synced'));
+    lost.catch(() => {});
     await cluster.node(1).kill();
-    await expect(lost).rejects.toMatchObject({ code: 'CLOSED' });
+    await expect(lost).rejects.toMatchObject({ next: 'unknown' });
     expect(cluster.node(1).state.commands).toEqual([]);
     await cluster.restart(1);
     await cluster.settled(cluster.node(1).group.readBarrier());
     expect(cluster.node(1).state.commands).toEqual(['kept']);
+  });
+
+  it('finishes what it accepted before it closes', async () => {
+    const cluster = await RaftCluster.start([1]);
+    const { group } = await cluster.leader();
+    await cluster.settled(group.readBarrier());
+    const accepted = group.propose(bytes('accepted'));
+    await cluster.settled(cluster.node(1).close());
+    expect(await accepted).toBe('after nothing');
+    await expect(group.propose(bytes('late'))).rejects.toMatchObject({ code: 'CLOSED', next: 'never' });
   });
 
   it('keeps nothing and answers nobody after a failed sync', async () => {

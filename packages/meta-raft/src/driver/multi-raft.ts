@@ -93,6 +93,8 @@ export class MultiRaft implements GroupHost {
 
   /** Groups first: what they have accepted is applied and kept. The log store and the transport are their owner's to close. */
   async close(): Promise<void> {
+    // What was accepted is finished, if it can be in the time of an election.
+    await Promise.all([...this.#groups.values()].map((group) => group.drain(this.#options.diskStallMs)));
     this.#ticker?.stop();
     for (const group of this.#groups.values()) await group.close();
     this.#turns.stop();

@@ -112,9 +112,14 @@ export class Proposals<Result> {
     for (const proposal of this.#queued) proposal.call.expire(nowMs, 'the command was taken');
   }
 
+  /** Nothing was done about what is queued; what was appended may be in the log of others. */
   fail(error: MetaError): void {
+    const unknown =
+      error.next === 'unknown'
+        ? error
+        : new MetaError('OUTCOME_UNKNOWN', `The change may still be applied: ${error.message}`, { cause: error });
     for (const proposal of this.#queued) proposal.call.reject(error);
-    for (const proposal of this.#appended.values()) proposal.call.reject(error);
+    for (const proposal of this.#appended.values()) proposal.call.reject(unknown);
     this.#queued = [];
     this.#appended.clear();
   }

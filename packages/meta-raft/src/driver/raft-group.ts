@@ -85,6 +85,9 @@ export class RaftGroup<Result> implements Replication<Result> {
   #requests: CoreRequest[] = [];
   #leadingTerm: Term | undefined;
   #knownLeader: NodeId | undefined;
+  /** Set once it takes no more calls. */
+  #closing: MetaError | undefined;
+  #drained: (() => void) | undefined;
   #transfer: Call<void> | undefined;
   #droppedMessages = 0;
 
@@ -257,17 +260,32 @@ export class RaftGroup<Result> implements Replication<Result> {
     this.#options.host.failed(this.group, error);
   }
 
+  /** Takes no more calls. Resolves when the proposals under way are settled, or have had their time. */
+  async drain(timeoutMs: number): Promise<void> {
+    this.#closing ??= new MetaError('CLOSED', 'The node is closing; it takes no more calls.');
+    if (this.#phase.kind !== 'running' || this.#proposals.waiting === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.setTimer(timeoutMs, resolve);
+      this.#drained = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+
   /** Everything committed so far is in the state, durably; nothing more is taken. */
   async close(): Promise<void> {
+    await this.drain(0);
     if (this.#phase.kind !== 'running') return;
     await this.#executor.close();
-    this.#end({ kind: 'closed', error: new MetaError('CLOSED', 'The node is closing; it takes no more calls.') });
+    if (this.#closing) this.#end({ kind: 'closed', error: this.#closing });
   }
 
   #call<Value>(options: ReplicationCallOptions): Call<Value> {
     const { clock, limits } = this.#options;
     const call = new Call<Value>(options, { nowMs: clock.now(), timeoutMs: limits.callTimeoutMs });
     if (this.#phase.kind !== 'running') call.reject(this.#phase.error);
+    else if (this.#closing) call.reject(this.#closing);
     return call;
   }
 
@@ -300,6 +318,7 @@ export class RaftGroup<Result> implements Replication<Result> {
       if (this.#reads.hasRequests) this.#options.host.requestTurn();
     }
     this.#observeTransfer();
+    if (this.#proposals.waiting === 0) this.#drained?.();
     const leads = role.kind === 'leader' && log.appliedIndex >= role.firstIndex;
     if (leads) this.#leadership.update({ role: 'leader', term });
     else this.#leadership.update({ role: 'follower', term, leader: role.kind === 'leader' ? undefined : leader });

@@ -157,6 +157,10 @@ export class ClusterNode {
     raft.start();
   }
 
+  async close(): Promise<void> {
+    await this.#running?.raft.close();
+  }
+
   /** Power loss: nothing after this moment reaches disk or wires. */
   async kill(): Promise<void> {
     const { raft, log } = this.#running ?? {};
@@ -164,7 +168,7 @@ export class ClusterNode {
     this.#cluster.wires.detach(this.id);
     this.#running = undefined;
     this.state = this.state.survivor();
-    await raft?.close();
+    await this.#cluster.settled(raft?.close() ?? Promise.resolve());
   }
 }
 
