@@ -100,6 +100,7 @@ export class EngineSessions {
     const { path: publishPath } = this.#messages;
     const linkDeps: SessionLinkDeps = {
       options,
+      logger,
       publishPath,
       desk: this.#desk,
       releaseIncoming: (session, packetId, then) => this.#releaseIncoming(session, packetId, then),
@@ -180,7 +181,9 @@ export class EngineSessions {
   #sinceFor({ delivery }: Session): ReadonlyMap<number, number> {
     const since = new Map<number, number>();
     if (!(delivery instanceof DurableDelivery)) return since;
-    for (const [shard, end] of this.#messages.ends().entries()) if (delivery.cursor(shard) < end) since.set(shard, end);
+    const cursors = delivery.cursors();
+    for (const [shard, end] of this.#messages.ends().entries())
+      if ((cursors[shard] ?? end) < end) since.set(shard, end);
     return since;
   }
 }

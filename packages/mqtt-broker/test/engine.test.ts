@@ -327,6 +327,46 @@ describe('QoS 2 across a kill of the broker', () => {
   });
 });
 
+describe('a subscriber that does not read', () => {
+  it('slows nobody: QoS 0 is dropped for it and counted, QoS 1 waits in the log or in its own queue', async () => {
+    const publisher = await connect({ clientId: 'p' });
+    const frozen = await connect(durable('frozen'));
+    const queued = await connect({ clientId: 'queued' });
+    const well = await connect({ clientId: 'well' });
+    for (const client of [frozen, queued, well]) client.subscribe('a');
+    await settle();
+    frozen.congested = true;
+    queued.congested = true;
+    for (let i = 0; i < 1500; i++) publisher.publish('a', `m${i}`);
+    publisher.publish('a', 'zero', { qos: 0 });
+    await settle();
+    expect(publisher.log).toHaveLength(1500);
+    expect(well.received).toHaveLength(1501);
+    expect([frozen.payloads, queued.payloads]).toEqual([[], []]);
+    expect(engine.stats.messagesDropped).toMatchObject({ congested: 2, queueFull: 500 });
+    frozen.congested = false;
+    queued.congested = false;
+    frozen.session.onWritable();
+    queued.session.onWritable();
+    await settle();
+    expect(frozen.payloads).toEqual(Array.from({ length: 1500 }, (_, i) => `m${i}`));
+    expect(queued.payloads).toEqual(Array.from({ length: 1000 }, (_, i) => `m${i}`));
+  });
+
+  it('and holds most of its window still gets what fits the rest', async () => {
+    const publisher = await connect({ clientId: 'p' });
+    const slow = await connect(durable('s', { receiveMaximum: 10, acks: 'manual' }));
+    slow.subscribe('a');
+    await settle();
+    for (let i = 0; i < 15; i++) publisher.publish('a', `m${i}`);
+    await settle();
+    expect(slow.received).toHaveLength(10);
+    slow.session.onPuback(slow.received[5]?.packetId ?? 0, 0);
+    await settle();
+    expect(slow.payloads.at(-1)).toBe('m10');
+  });
+});
+
 describe('retained messages', () => {
   it('are sent to new subscriptions as their retain handling says, after SUBACK, and survive a restart', async () => {
     const publisher = await connect({ clientId: 'p' });

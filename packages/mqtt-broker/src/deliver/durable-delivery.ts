@@ -86,7 +86,7 @@ export interface RestoredDelivery {
 }
 
 const LIVE = -1;
-/** Reading the log for less room than this costs more than waiting for a few acks more. */
+/** For less room than this the acks of the rest of the turn are waited for. */
 const ROOM_WORTH_READING = 64;
 const PAGE_RECORDS = 256;
 const READ_RETRY_MS = 1000;
@@ -112,7 +112,7 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
   #resend: Inflight[] = [];
   /** Empty but while a QoS 2 message waits for the session log. */
   #outgoing: Outgoing[] = [];
-  #pump: 'idle' | 'running' = 'idle';
+  #pump: 'idle' | 'scheduled' | 'running' = 'idle';
   #retry: Timer | undefined;
 
   constructor(
@@ -147,19 +147,14 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
     return this.#inflight.size;
   }
 
-  /** The lowest offset that is not known to be delivered (D1). */
-  cursor(shard: number): number {
-    const position = this.#positions[shard] as number; // one per shard
-    let lowest = position === LIVE ? this.#deps.endOf(shard) : position;
+  /** By message shard, the lowest offset that is not known to be delivered (D1). */
+  cursors(): number[] {
+    const lowest = this.#positions.map((position, shard) => (position === LIVE ? this.#deps.endOf(shard) : position));
     for (const { at, lease, stage } of this.#inflight.values()) {
-      if (at?.shard !== shard || lease !== undefined || stage === 'released') continue; // the session log has it (D4)
-      if (at.offset < lowest) lowest = at.offset;
+      if (at === undefined || lease !== undefined || stage === 'released') continue; // the session log has it (D4)
+      lowest[at.shard] = Math.min(lowest[at.shard] ?? at.offset, at.offset);
     }
     return lowest;
-  }
-
-  cursors(): number[] {
-    return this.#positions.map((_, shard) => this.cursor(shard));
   }
 
   /** The cursor was committed: what lies below it needs no remembering. */
@@ -394,11 +389,25 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
   }
 
   #maybePump(): void {
-    if (this.#pump === 'running' || this.#phase !== 'started') return;
-    if (this.#behind === 0 && this.#resend.length === 0) return;
-    const { quota } = this.#window;
-    if (quota === 0 || this.#link?.port.congested) return;
-    if (quota < ROOM_WORTH_READING && quota < this.#inflight.size && this.#resend.length === 0) return;
+    if (this.#pump !== 'idle' || !this.#canPump()) return;
+    if (this.#window.quota >= ROOM_WORTH_READING) {
+      this.#startPump();
+      return;
+    }
+    // Acks come in bunches: what this turn brings is read for together.
+    this.#pump = 'scheduled';
+    this.#deps.clock.setImmediate(() => {
+      if (this.#canPump()) this.#startPump();
+      else this.#pump = 'idle';
+    });
+  }
+
+  #canPump(): boolean {
+    if (this.#phase !== 'started' || (this.#behind === 0 && this.#resend.length === 0)) return false;
+    return this.#window.quota > 0 && !this.#link?.port.congested;
+  }
+
+  #startPump(): void {
     this.#pump = 'running';
     this.#run(this.#link as DeliveryLink).catch((error: unknown) => this.#readFailed(error)); // started: there is a link
   }

@@ -3,6 +3,8 @@
 //   K1. After retire() the link is dead: what the old connection still brings has no effect, so that a client
 //       that was taken over cannot touch the session of the one that took over. [MQTT-3.1.4-3]
 
+import { errorMessage } from '@robustmq/stdx/coded-error';
+import type { Logger } from '@robustmq/stdx/logger';
 import { ackFirstByte, encodeAck, type WireProfile } from '../codec/encode.js';
 import { PacketType, type PublishPacket, type SubscribePacket, type UnsubscribePacket } from '../codec/packets.js';
 import { ReasonCode } from '../codec/reason-codes.js';
@@ -16,6 +18,7 @@ import type { AttachedSession, DetachReason, SessionPort } from './session-port.
 import type { SubscriptionDesk } from './subscription-desk.js';
 
 export interface SessionLinkDeps {
+  readonly logger: Logger;
   readonly options: ResolvedEngineOptions;
   readonly publishPath: PublishPath;
   readonly desk: SubscriptionDesk;
@@ -98,12 +101,12 @@ export class SessionLink implements AttachedSession, DeliveryLink {
 
   onSubscribe(packet: SubscribePacket, refusals?: readonly (ReasonCode | undefined)[]): void {
     if (this.#state === 'retired') return; // K1
-    void this.#deps.desk.subscribe(this, packet, refusals);
+    this.#deps.desk.subscribe(this, packet, refusals).catch((error: unknown) => this.#fail(error));
   }
 
   onUnsubscribe(packet: UnsubscribePacket): void {
     if (this.#state === 'retired') return; // K1
-    void this.#deps.desk.unsubscribe(this, packet);
+    this.#deps.desk.unsubscribe(this, packet).catch((error: unknown) => this.#fail(error));
   }
 
   onWritable(): void {
@@ -118,6 +121,14 @@ export class SessionLink implements AttachedSession, DeliveryLink {
   /** K1. */
   retire(): void {
     this.#state = 'retired';
+  }
+
+  #fail(error: unknown): void {
+    this.#deps.logger.error(
+      { clientId: this.session.clientId, error: errorMessage(error) },
+      'a packet could not be served',
+    );
+    this.port.disconnect(ReasonCode.unspecifiedError);
   }
 
   #onPublishQoS2(packet: PublishPacket, refusal: ReasonCode | undefined): void {

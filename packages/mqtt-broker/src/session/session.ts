@@ -16,6 +16,9 @@ export interface LiveLink {
   readonly port: SessionPort;
 }
 
+/** A session that reads many topics asks for the same ones again and again. */
+const GRANTS_KEPT = 256;
+
 export interface HeldSubscription {
   readonly record: SubscriptionRecord;
   /** The filter with its prefix taken apart. */
@@ -34,7 +37,9 @@ export class Session implements ShareMember {
   readonly clientId: string;
   readonly lifetime: 'transient' | 'durable';
   /** By topic filter as the client wrote it. */
-  readonly subscriptions = new Map<string, HeldSubscription>();
+  readonly #subscriptions = new Map<string, HeldSubscription>();
+  /** Topics of the log and what they are granted, while the session reads there; gone when a subscription changes. */
+  readonly #grants = new Map<string, Grant | undefined>();
   readonly incoming = new IncomingPackets();
   readonly delivery: SessionDelivery;
   readonly writer: RecordWriter;
@@ -58,6 +63,20 @@ export class Session implements ShareMember {
     this.writer = writer(this);
   }
 
+  get subscriptions(): ReadonlyMap<string, HeldSubscription> {
+    return this.#subscriptions;
+  }
+
+  hold(subscription: HeldSubscription): void {
+    this.#subscriptions.set(subscription.record.topicFilter, subscription);
+    this.#grants.clear();
+  }
+
+  drop(topicFilter: string): void {
+    this.#subscriptions.delete(topicFilter);
+    this.#grants.clear();
+  }
+
   get isLocal(): boolean {
     return this.link !== undefined;
   }
@@ -74,16 +93,33 @@ export class Session implements ShareMember {
     const { born, beginnings, epoch, expirySeconds, offlineSinceMs, will } = this;
     // What a transient session has is over with its connection; only its will is not.
     const subscriptions =
-      this.lifetime === 'durable' ? Array.from(this.subscriptions.values(), ({ record }) => record) : [];
+      this.lifetime === 'durable' ? Array.from(this.#subscriptions.values(), ({ record }) => record) : [];
     return { born, beginnings, epoch, expirySeconds, offlineSinceMs, subscriptions, will };
   }
 
   /** How the plain subscriptions of this session want a message of the log; undefined when none does. */
   grantFor(message: OutgoingMessage, at: StoredAt): Grant | undefined {
+    const { topicName } = message;
+    if (this.#grants.has(topicName)) return this.#grants.get(topicName);
+    const found = this.#findGrant(message, at);
+    // What depends on more than the topic is asked again for every message.
+    if (message.publisherId === this.clientId || this.#beginsBehind(at)) return found;
+    if (this.#grants.size >= GRANTS_KEPT) this.#grants.clear();
+    this.#grants.set(topicName, found);
+    return found;
+  }
+
+  /** Some subscription begins above this place. */
+  #beginsBehind({ shard, offset }: StoredAt): boolean {
+    for (const { record } of this.#subscriptions.values()) if ((record.since.get(shard) ?? 0) > offset) return true;
+    return false;
+  }
+
+  #findGrant(message: OutgoingMessage, at: StoredAt): Grant | undefined {
     let found: Mutable<Grant> | undefined;
     let identifiers: number[] | undefined;
     const own = message.publisherId === this.clientId;
-    for (const { record: subscription, target } of this.subscriptions.values()) {
+    for (const { record: subscription, target } of this.#subscriptions.values()) {
       if (target.kind === 'shared') continue; // the group reads for its members
       if (own && subscription.noLocal) continue; // [MQTT-3.8.3-3]
       if ((subscription.since.get(at.shard) ?? 0) > at.offset) continue; // published before the client subscribed

@@ -142,7 +142,7 @@ export class SubscriptionDesk {
 
   /** Takes effect at once; resolves when what it needs besides the session's record is kept. */
   async #enforce(session: Session, target: SubscriptionTarget, record: SubscriptionRecord): Promise<void> {
-    session.subscriptions.set(record.topicFilter, { record, target });
+    session.hold({ record, target });
     const { qos, noLocal, retainAsPublished, identifier: subscriptionIdentifier } = record;
     const subscription = { session, qos, noLocal, retainAsPublished, subscriptionIdentifier };
     if (target.kind === 'shared') {
@@ -156,7 +156,7 @@ export class SubscriptionDesk {
   #withdraw(session: Session, topicFilter: string): boolean {
     const held = session.subscriptions.get(topicFilter);
     if (held === undefined) return false;
-    session.subscriptions.delete(topicFilter);
+    session.drop(topicFilter);
     const { target } = held;
     if (target.kind === 'shared') {
       this.#deps.index.removeShared(target, session);
