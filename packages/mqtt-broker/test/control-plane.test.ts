@@ -15,7 +15,7 @@ describe('aedes events', () => {
     await using broker = await start();
     const events: string[] = [];
     const { aedes } = broker.broker;
-    for (const name of ['client', 'clientReady', 'clientDisconnect'] as const) {
+    for (const name of ['client', 'clientReady', 'clientDisconnect', 'keepaliveTimeout'] as const) {
       aedes.on(name, (client: Client) => events.push(`${name} ${client.id}`));
     }
     aedes.on('clientError', (client, error) => events.push(`clientError ${client.id} ${error.message.slice(0, 10)}`));
@@ -34,6 +34,7 @@ describe('aedes events', () => {
       'clientDisconnect polite',
       'client rude',
       'clientReady rude',
+      'keepaliveTimeout rude',
       'clientError rude keep alive',
       'clientDisconnect rude',
     ]);

@@ -26,6 +26,8 @@ export interface AuthenticationDeps {
 export class AedesAdmission implements Admission, LinkListener {
   readonly #client: ConnectingClient;
   readonly #link: ControlLink;
+  /** What aedes calls the client, and the aedes it is a client of. */
+  #registered: { readonly aedes: RobustAedes; readonly client: Client } | undefined;
   /** Until the decision. */
   #connect: ConnectPacket | undefined;
   #place: 'connecting' | 'registered' | 'released' = 'connecting';
@@ -47,7 +49,8 @@ export class AedesAdmission implements Admission, LinkListener {
     // What aedes documents for proxies: plugins read client.connDetails.
     const { address, port } = this.#client.peer;
     const connDetails = { ipAddress: address, port, ipFamily: address.includes(':') ? 6 : 4 };
-    aedes.handle(this.#link, { connDetails } as never); // typed as an HTTP request, of which aedes reads connDetails
+    const client = aedes.handle(this.#link, { connDetails } as never); // typed as an HTTP request, of which aedes reads connDetails
+    this.#registered = { aedes, client };
     this.#link.push(encodeConnect(shownToAedes(this.#connect)));
   }
 
@@ -91,6 +94,10 @@ export class AedesAdmission implements Admission, LinkListener {
     if (this.#decide() && place !== 'released') {
       this.#client.onRefused(ReasonCode.serverUnavailable, error?.message ?? 'the control plane closed the client');
     } else if (place === 'registered') this.#client.onExpelled();
+  }
+
+  keepAliveExpired(): void {
+    if (this.#place === 'registered') this.#registered?.aedes.emit('keepaliveTimeout', this.#registered.client);
   }
 
   release(error?: Error): void {

@@ -73,6 +73,8 @@ export interface ConnectingClient {
 
 /** A client's place with the control plane. */
 export interface Admission {
+  /** The client has not shown life for one and a half keep alives; release() follows. */
+  keepAliveExpired(): void;
   /** The connection is over; `error` where the client or the network is at fault. */
   release(error?: Error): void;
 }

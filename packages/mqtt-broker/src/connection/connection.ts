@@ -183,6 +183,7 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
     if (this.#intake.isHeldBy(Hold.engine)) return this.#keepAliveTicks; // its pings wait where we do not look
     const idle = tick - this.#lastSeen;
     if (idle < this.#keepAliveTicks) return this.#keepAliveTicks - idle;
+    if (this.#state.phase === 'attached') this.#state.admission.keepAliveExpired();
     return this.#timeOut(ReasonCode.keepAliveTimeout, 'keep alive timeout'); // [MQTT-3.1.2-22]
   }
 
