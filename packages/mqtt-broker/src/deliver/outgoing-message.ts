@@ -23,7 +23,7 @@ export class OutgoingMessage implements Message {
   readonly retain: boolean;
   properties: MessageProperties | undefined;
   readonly publisherId: string;
-  readonly publishedAtMs: number;
+  publishedAtMs: number;
   readonly expiresAtMs: number | undefined;
   #memory: 'chunk' | 'own';
   #expirySeconds: number | undefined;
@@ -48,6 +48,11 @@ export class OutgoingMessage implements Message {
 
   isExpiredAt(nowMs: number): boolean {
     return this.expiresAtMs !== undefined && nowMs >= this.expiresAtMs;
+  }
+
+  /** When it was published, for a message that is kept. */
+  stamp(nowMs: number): void {
+    this.publishedAtMs = nowMs;
   }
 
   /** Rewrites what is left of the lifetime [MQTT-3.3.2-6]; to be called before frames are made in a later turn. */

@@ -23,6 +23,8 @@ import type { StoredAt } from '../deliver/session-delivery.js';
 import type { ResolvedEngineOptions } from '../engine-options.js';
 import { MqttError } from '../errors.js';
 import type { RetainedStore } from '../retained/retained-store.js';
+import type { MatchResult } from '../route/subscription-index.js';
+import type { Session } from '../session/session.js';
 import type { SessionLink } from '../session/session-link.js';
 import type { LocalMessage } from '../session/session-port.js';
 import type { MessageLog, MessageLogHandler } from './message-log.js';
@@ -56,10 +58,14 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
   /** A PUBLISH of a client that may publish it. */
   receive(link: SessionLink, packet: PublishPacket): void {
     this.received++;
-    const message = new OutgoingMessage(this.#messageOf(link, packet), this.#nowMs(packet), 'chunk');
+    const message = this.#messageOf(link, packet);
+    const match = this.#deps.dispatcher.match(packet.topicName);
+    if (link.acks.length === 0 && !packet.retain && this.#isFree(packet, match)) {
+      this.#publishFree(link, packet, { message, match });
+      return;
+    }
     if (packet.qos === 0) {
-      if (packet.retain) this.#publish(new Publication(message, {}), link.acks.length);
-      else this.#publishQoS0(link, message);
+      this.#publish(new Publication(message, {}), link.acks.length);
       return;
     }
     const publication = new Publication(message, { packetId: packet.packetId, session: link.session, acks: link.acks });
@@ -76,8 +82,11 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
    */
   retainAgain(link: SessionLink, packet: PublishPacket): void {
     const { packetId } = packet;
-    const message = new OutgoingMessage(this.#messageOf(link, packet), this.#nowMs(packet), 'chunk');
-    const publication = new Publication(message, { packetId, session: link.session, acks: link.acks });
+    const publication = new Publication(this.#messageOf(link, packet), {
+      packetId,
+      session: link.session,
+      acks: link.acks,
+    });
     link.acks.push(publication);
     const waits = this.#retain(publication, this.#deps.retained) && publication.pending > 0;
     if (!waits && publication.answer === undefined) this.#settleNow(publication);
@@ -130,17 +139,24 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
     this.#deps.brake.release();
   }
 
-  #publishQoS0(link: SessionLink, message: OutgoingMessage): void {
+  /** Nobody durable wants it: it needs no storage. */
+  #isFree({ qos }: PublishPacket, match: MatchResult<Session>): boolean {
+    return qos === 0 || this.#deps.dispatcher.audience(match).kind === 'transient';
+  }
+
+  /** Most messages: delivered and answered in this turn, and forgotten. */
+  #publishFree(
+    link: SessionLink,
+    { qos, packetId }: PublishPacket,
+    { message, match }: { readonly message: OutgoingMessage; readonly match: MatchResult<Session> },
+  ): void {
     const { dispatcher } = this.#deps;
-    const match = dispatcher.match(message.topicName);
-    if (link.acks.length > 0) {
-      const { shard } = dispatcher.audience(match);
-      if (this.#openLog().isBusy(shard)) {
-        this.#follow(shard, new Publication(message, {})); // P4
-        return;
-      }
-    }
+    let reason: ReasonCode = ReasonCode.success;
     if (!match.isEmpty || dispatcher.hasListeners()) dispatcher.dispatch(message, match);
+    else reason = ReasonCode.noMatchingSubscribers;
+    if (qos === 0) return;
+    if (qos === 2) link.session.incoming.set(packetId, RECEIVED);
+    link.acks.answer(packetId, qos, reason);
   }
 
   /** `waitingBefore`: answers of the same publisher that are still due. */
@@ -164,6 +180,7 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
   #store(publication: Publication, shard: number, producer: Producer | undefined): void {
     const { message, session, packetId } = publication;
     message.own();
+    message.stamp(this.#deps.clock.wallTime());
     publication.pending++;
     // Only a durable publisher comes back with the same packet id (P3 across a restart).
     const origin =
@@ -183,6 +200,7 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
   #retain(publication: Publication, retained: RetainedStore): boolean {
     const { message } = publication;
     message.own();
+    message.stamp(this.#deps.clock.wallTime());
     const verdict = retained.admits(message);
     if (verdict === 'full') {
       if (message.qos === 0 || publication.acks?.version !== 5) return true; // delivered, not retained; counted there
@@ -226,19 +244,15 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
     });
   }
 
-  #messageOf(link: SessionLink, packet: PublishPacket): Message {
+  /** The time is asked for when it matters: a message that is neither stored nor expires needs none. */
+  #messageOf(link: SessionLink, packet: PublishPacket): OutgoingMessage {
     const { topicName, payload, qos, retain, properties } = packet;
-    const nowMs = this.#nowMs(packet);
     const seconds = properties?.messageExpiryInterval;
+    const nowMs = seconds === undefined ? 0 : this.#deps.clock.wallTime();
     const expiresAtMs = seconds === undefined ? undefined : nowMs + seconds * 1000;
     const { clientId: publisherId } = link.session;
-    return { topicName, payload, qos, retain, properties, publisherId, publishedAtMs: nowMs, expiresAtMs };
-  }
-
-  /** A message that is neither stored nor expires needs no time: the hot path does not ask for it. */
-  #nowMs(packet: PublishPacket): number {
-    const timed = packet.qos > 0 || packet.retain || packet.properties?.messageExpiryInterval !== undefined;
-    return timed ? this.#deps.clock.wallTime() : 0;
+    const fields = { topicName, payload, qos, retain, properties, publisherId, publishedAtMs: nowMs, expiresAtMs };
+    return new OutgoingMessage(fields, nowMs, 'chunk');
   }
 
   #openLog(): MessageLog<Publication> {
@@ -246,6 +260,9 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
     return this.#log;
   }
 }
+
+/** A QoS 2 packet whose message lies nowhere. */
+const RECEIVED = { kind: 'received', at: undefined } as const;
 
 function settleIncoming(publication: Publication): void {
   const { session, packetId, answer, at } = publication;
