@@ -53,6 +53,8 @@ export function authorizerOf(hooks: BrokerHooks | undefined): Authorizer {
 
 /** Sockets accepted at once beyond what a listener serves wait in the kernel. */
 const BACKLOG = 4096;
+/** Sockets of a full node that are open for a moment, to be refused with a count and a line. */
+const REFUSED_AT_ONCE = 64;
 const TCP_KEEP_ALIVE_MS = 60_000;
 const REJECTION_LOG_INTERVAL_MS = 10_000;
 
@@ -216,6 +218,7 @@ export class Broker implements AsyncDisposable {
       origins: listener.origins,
       messageBytesMax: packetBytesMax,
       requestTimeoutMs: connectTimeoutMs,
+      connectionsMax: this.#options.connectionsMax + REFUSED_AT_ONCE,
     };
     return listenWebSocket(options, accept);
   }

@@ -52,7 +52,7 @@ export class AedesControlPlane implements ControlPlane {
     const { preConnect } = deps.hooks;
     this.aedes = new RobustAedes(deps.path, {
       preConnect: (client, packet, done) => this.#preConnect(client, { packet, preConnect, done }),
-      authenticate: (client, _username, _password, done) => {
+      authenticate: (client, ...[, , done]) => {
         const authenticate = this.#authenticatorsFor(client);
         void AedesAdmission.of(client)?.authenticate({ authenticate, logger: deps.logger }, done);
       },

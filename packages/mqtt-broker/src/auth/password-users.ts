@@ -1,5 +1,6 @@
 import { scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
+import { BoundedQueue } from '@robustmq/stdx/bounded-queue';
 import { ReasonCode } from '../codec/reason-codes.js';
 import { MqttError } from '../errors.js';
 import type { Authentication, Authenticator, Credentials } from './authenticator.js';
@@ -7,14 +8,24 @@ import type { Authentication, Authenticator, Credentials } from './authenticator
 const derive = promisify<Buffer, Buffer, number, { N: number; r: number; p: number; maxmem: number }, Buffer>(scrypt);
 
 /**
+ * Derivations at one time, and those that wait. They run on the threads that also sync the journal: a flood of
+ * logins must not hold them all. At 50 ms each the last that waits is served within the admission timeout.
+ */
+const DERIVATIONS_AT_ONCE = 2;
+const WAITING_MAX = 256;
+
+/**
  * User names and password hashes. A hash is text:
  *
  *   scrypt$N$r$p$salt$key     N, r, p decimal; salt and key in base64url
  *
- * Verifying costs the same for a name that does not exist, so that names cannot be found out by timing.
+ *   P1. Verifying costs the same for a name that does not exist, so that names cannot be found out by timing.
+ *   P2. At most DERIVATIONS_AT_ONCE run; beyond WAITING_MAX that wait, a login is refused as "server busy".
  */
 export class PasswordUsers implements Authenticator {
   readonly #hashes = new Map<string, ScryptHash>();
+  readonly #waiting = new BoundedQueue<() => void>(WAITING_MAX);
+  #running = 0;
 
   /** Errors: INVALID_OPTION for a hash of another form. */
   constructor(users: Readonly<Record<string, string>>) {
@@ -24,9 +35,33 @@ export class PasswordUsers implements Authenticator {
   async authenticate({ username, password }: Credentials): Promise<Authentication> {
     if (username === undefined) return { kind: 'unknown' };
     const known = this.#hashes.get(username);
-    const verdict = await verify(password ?? Buffer.alloc(0), known ?? NOBODY);
-    if (known !== undefined && verdict === 'equal') return { kind: 'accepted', username };
+    const turn = this.#takeTurn();
+    if (turn === undefined)
+      return { kind: 'refused', reasonCode: ReasonCode.serverBusy, why: 'too many logins at once' };
+    await turn;
+    try {
+      const verdict = await verify(password ?? Buffer.alloc(0), known ?? NOBODY); // P1
+      if (known !== undefined && verdict === 'equal') return { kind: 'accepted', username };
+    } finally {
+      this.#running--;
+      this.#waiting.shift()?.();
+    }
     return { kind: 'refused', reasonCode: ReasonCode.badUserNameOrPassword, why: 'wrong user name or password' };
+  }
+
+  /** Resolves when a derivation may begin; undefined when too many wait (P2). */
+  #takeTurn(): Promise<void> | undefined {
+    if (this.#running < DERIVATIONS_AT_ONCE) {
+      this.#running++;
+      return Promise.resolve();
+    }
+    if (this.#waiting.isFull) return undefined;
+    return new Promise((resolve) => {
+      this.#waiting.push(() => {
+        this.#running++;
+        resolve();
+      });
+    });
   }
 }
 

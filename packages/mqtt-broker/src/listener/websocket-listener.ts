@@ -16,6 +16,8 @@ export interface WebSocketListenerOptions extends Address {
   readonly messageBytesMax: number;
   /** From the accepted socket to a whole request, in milliseconds. */
   readonly requestTimeoutMs: number;
+  /** Sockets at one time, those included that are not WebSockets yet. */
+  readonly connectionsMax: number;
 }
 
 /** The names under which browsers and programs ask for MQTT; the second is MQTT 3.1's. [MQTT-6.0.0-3] */
@@ -25,6 +27,7 @@ const PROTOCOLS = ['mqtt', 'mqttv3.1'] as const;
 export async function listenWebSocket(options: WebSocketListenerOptions, accept: Accept): Promise<Listener> {
   const { host, port, backlog, path } = options;
   const server = createServer({ headersTimeout: options.requestTimeoutMs, requestTimeout: options.requestTimeoutMs });
+  server.maxConnections = options.connectionsMax;
   const sockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -53,8 +56,9 @@ export async function listenWebSocket(options: WebSocketListenerOptions, accept:
     host,
     port: bound,
     close: async () => {
-      server.closeIdleConnections();
-      await closed(server);
+      const free = closed(server);
+      server.closeAllConnections(); // those that have not become WebSockets
+      await free;
     },
   };
 }

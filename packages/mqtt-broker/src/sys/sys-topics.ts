@@ -30,7 +30,6 @@ export class SysTopics {
 
   start(): void {
     if (this.#deps.intervalMs === 0) return;
-    this.#publish({ '$SYS/broker/version': `RobustMQ ${this.#deps.version}` });
     this.#round();
   }
 
@@ -52,6 +51,7 @@ export class SysTopics {
     this.#clientsMaximum = Math.max(this.#clientsMaximum, connected);
     const dropped = Object.values(engine.messagesDropped).reduce((sum, count) => sum + count, 0);
     return {
+      '$SYS/broker/version': `RobustMQ ${this.#deps.version}`,
       '$SYS/broker/uptime': `${Math.floor((clock.now() - this.#startMs) / 1000)} seconds`,
       '$SYS/broker/clients/connected': connected,
       '$SYS/broker/clients/disconnected': engine.sessions - connected,
