@@ -1,6 +1,7 @@
 import { scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import { BoundedQueue } from '@robustmq/stdx/bounded-queue';
+import { MiB } from '@robustmq/stdx/byte-size';
 import { ReasonCode } from '../codec/reason-codes.js';
 import { MqttError } from '../errors.js';
 import type { Authentication, Authenticator, Credentials } from './authenticator.js';
@@ -113,5 +114,5 @@ function deriveKey(
   password: Buffer,
   { cost: N, blockSize: r, parallelization: p, salt, key }: ScryptHash,
 ): Promise<Buffer> {
-  return derive(password, salt, key.length, { N, r, p, maxmem: 256 * N * r });
+  return derive(password, salt, key.length, { N, r, p, maxmem: 256 * r * (N + p) + MiB });
 }
