@@ -1,4 +1,3 @@
-import { credentials } from '@grpc/grpc-js';
 import type { Clock } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
@@ -20,15 +19,16 @@ import type { GroupStatus } from './driver/replication.js';
 import { SnapshotSpool } from './driver/snapshot-spool.js';
 import { MetaError } from './errors.js';
 import { MetaForwardServiceService, RaftPeerServiceService } from './gen/robustmq/raft/v1/raft.js';
+import type { MetaService } from './meta-service.js';
 import { MetaMetrics, type MetaReadings } from './metrics.js';
 import type { ResolvedMetaOptions } from './options.js';
+import { plainText } from './rpc-credentials.js';
 import type { RpcMount } from './rpc-mount.js';
 import { mountEtcdServices } from './service/etcd-services.js';
 import { createForwardService, GrpcLeaderLink } from './service/forward-service.js';
 import { HistoryCompactor } from './service/history-compactor.js';
 import { ReplicatedStateAccess } from './service/replicated-state-access.js';
 import type { MemberView } from './service/service-context.js';
-import type { MetaService } from './start-meta.js';
 import type { CommandResult } from './state/command.js';
 import { type LevelDatabase, openLevelDatabase } from './storage/level-database.js';
 import { MetaStateMachine } from './storage/meta-state-machine.js';
@@ -84,7 +84,7 @@ export class MetaNode implements MetaService {
     const link = new GrpcLeaderLink({
       group: group.group,
       addressOf: (node) => options.addresses.get(node),
-      credentials: options.credentials ?? credentials.createInsecure(),
+      credentials: options.credentials ?? plainText(),
       secret: options.secret,
       clock,
       timeoutMs: options.requestTimeoutMs,

@@ -1,15 +1,55 @@
 // Every option of this package: what it means, its default, and why that.
 
-import type { ChannelCredentials } from '@grpc/grpc-js';
 import { KiB, MiB } from '@robustmq/stdx/byte-size';
-import type { ConnectMetaOptions } from './client/connect-meta.js';
 import type { RequestLimits } from './client/requests.js';
 import type { RaftConfig } from './core/config.js';
 import type { NodeId } from './core/types.js';
 import type { GroupLimits } from './driver/raft-group.js';
 import { MetaError } from './errors.js';
+import type { RpcCredentials } from './rpc-credentials.js';
 import type { HistoryOptions } from './service/history-compactor.js';
-import type { MetaOptions } from './start-meta.js';
+
+export interface ConnectMetaOptions {
+  /** host:port of the metadata nodes; any of them serves everything, so one is enough while it lives. */
+  readonly endpoints: readonly string[];
+  /** Sent as `authorization: Bearer <secret>`; required when the cluster has one. */
+  readonly secret?: string;
+  /** For TLS: grpc-js channel credentials. Plain text by default. */
+  readonly credentials?: RpcCredentials;
+  /** Milliseconds for a call with all its attempts. Default 10,000: longer than any election. From 1 to 600,000. */
+  readonly requestTimeoutMs?: number;
+  /** Milliseconds for one attempt. Default 3,000: a member that hangs is left for the next. From 1 to 600,000. */
+  readonly attemptTimeoutMs?: number;
+  /**
+   * `deduplicated` (default) repeats a write whose outcome is unknown; our service applies it once. `never` is for a real
+   * etcd, which cannot tell.
+   */
+  readonly writeRetries?: 'deduplicated' | 'never';
+}
+
+export interface MetaOptions {
+  /** This node: a whole number of 1 or more, unique in the cluster for ever. */
+  readonly nodeId: number;
+  /** The same on all nodes; a directory of another cluster is refused. */
+  readonly clusterName: string;
+  /** Made when missing. One node's only. */
+  readonly dataDirectory: string;
+  /**
+   * host:port of the gRPC server of every founding node by its id, this one included, the same on all. Alone by default: such
+   * a node founds a cluster of one at once.
+   */
+  readonly peers?: Readonly<Record<string, string>>;
+  /** Sent with every call to other nodes; their gRPC servers check it. */
+  readonly secret?: string | undefined;
+  /** For TLS between nodes: grpc-js channel credentials. Plain text by default. */
+  readonly credentials?: RpcCredentials | undefined;
+  /** Default: ticks of 50 ms, a heartbeat every 2, an election after 12 to 24 without one. */
+  readonly timing?: { readonly tickMs?: number; readonly heartbeatTicks?: number; readonly electionTicks?: number };
+  /** Milliseconds for a call with all its attempts. Default 10,000. From 1 to 600,000. */
+  readonly requestTimeoutMs?: number;
+  /** Milliseconds until a leader is known and this node has caught up with it. Default 30,000. From 1 to 600,000. */
+  readonly startTimeoutMs?: number;
+}
 
 /**
  * keyBytesMax      4 KiB: keys are names; they are held in memory by every replica and watcher.
@@ -97,7 +137,7 @@ export interface ResolvedMetaOptions {
   /** host:port by node, this one included when it is known. */
   readonly addresses: ReadonlyMap<NodeId, string>;
   readonly secret: string | undefined;
-  readonly credentials: ChannelCredentials | undefined;
+  readonly credentials: RpcCredentials | undefined;
   readonly tickMs: number;
   readonly electionMs: number;
   readonly core: RaftConfig;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { type SimulationReport, simulate } from '../src/testing/raft-simulation.js';
 
-const SEEDS = 400;
+const SEEDS = 300;
 const STEPS = 2500;
 
 describe('the core under chaos', () => {

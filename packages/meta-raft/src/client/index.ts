@@ -1,5 +1,6 @@
 export { MetaError, type MetaErrorCode } from '../errors.js';
-export { type ConnectMetaDeps, type ConnectMetaOptions, connectMeta } from './connect-meta.js';
+export type { ConnectMetaOptions } from '../options.js';
+export { type ConnectMetaDeps, connectMeta } from './connect-meta.js';
 export type {
   CallOptions,
   Compare,
