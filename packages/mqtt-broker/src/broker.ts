@@ -74,6 +74,12 @@ export class Broker implements AsyncDisposable {
   #onEmpty: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
+  /** One function for all connections. */
+  readonly #forget = (connection: Connection): void => {
+    this.#connections.delete(connection);
+    if (this.#connections.size === 0) this.#onEmpty?.();
+  };
+
   private constructor(parts: {
     readonly engine: SessionEngine;
     readonly options: ResolvedBrokerOptions;
@@ -101,7 +107,6 @@ export class Broker implements AsyncDisposable {
       limits: options.limits,
       counters: newConnectionCounters(),
       newClientId: deps.newClientId ?? (() => `auto-${randomBytes(16).toString('base64url')}`),
-      onClosed: (connection) => this.#forget(connection),
     };
     const numbers: BrokerNumbers = {
       counters: this.#connectionDeps.counters,
@@ -160,7 +165,7 @@ export class Broker implements AsyncDisposable {
       this.#reject(transport);
       return;
     }
-    const connection = new Connection(transport, this.#connectionDeps);
+    const connection = new Connection(transport, this.#connectionDeps, this.#forget);
     this.#connections.add(connection);
     connection.start();
   }
@@ -234,10 +239,5 @@ export class Broker implements AsyncDisposable {
       { connectionsMax, rejected: this.#rejected, peer: transport.peer.address },
       'too many connections: new ones are closed at once (mqtt.limits.max_connections)',
     );
-  }
-
-  #forget(connection: Connection): void {
-    this.#connections.delete(connection);
-    if (this.#connections.size === 0) this.#onEmpty?.();
   }
 }

@@ -7,7 +7,6 @@ import type { FrameDecoderOptions } from '../codec/frame-decoder.js';
 import type { ConnectPacket } from '../codec/packets.js';
 import type { ReasonCode } from '../codec/reason-codes.js';
 import type { SessionEngine } from '../session/session-port.js';
-import type { Connection } from './connection.js';
 import type { DeadlineWheel } from './deadline-wheel.js';
 import type { GrantLimits } from './grant.js';
 import type { OutboxLimits } from './outbox.js';
@@ -98,6 +97,4 @@ export interface ConnectionDeps {
   readonly counters: ConnectionCounters;
   /** A client id nobody can guess, for a client that sent none. [MQTT-3.1.3-6] */
   readonly newClientId: () => string;
-  /** The transport is closed: forget the connection. */
-  readonly onClosed: (connection: Connection) => void;
 }

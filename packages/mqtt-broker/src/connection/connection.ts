@@ -48,6 +48,7 @@ const CLOSED: State = { phase: 'closed' };
 export class Connection extends Deadline implements IntakeOwner, ConnectingClient, TransportReceiver, OutboxOwner {
   readonly #transport: ClientTransport;
   readonly #deps: ConnectionDeps;
+  readonly #onClosed: (connection: Connection) => void;
   readonly #intake: Intake;
   readonly outbox: Outbox;
   #state: State = AWAITING;
@@ -61,8 +62,10 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
   clientId = '';
   username: string | undefined;
 
-  constructor(transport: ClientTransport, deps: ConnectionDeps) {
+  /** `onClosed` is called once, when the transport is gone. */
+  constructor(transport: ClientTransport, deps: ConnectionDeps, onClosed: (connection: Connection) => void) {
     super();
+    this.#onClosed = onClosed;
     this.#transport = transport;
     this.#deps = deps;
     this.#intake = new Intake(this, transport, deps);
@@ -160,7 +163,7 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
     this.#end({ kind: 'client-lost', detach: { kind: 'lost', cause } });
     this.#state = CLOSED; // C1
     this.#deps.wheel.cancel(this);
-    this.#deps.onClosed(this);
+    this.#onClosed(this);
   }
 
   onDue(tick: number): number {

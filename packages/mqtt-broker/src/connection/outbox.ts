@@ -11,7 +11,7 @@
 //       above `bytesMax` waiting in the transport the connection is given up (onOverflow).
 
 import type { PublishFrame } from '../codec/publish-frame.js';
-import type { SharedBatch } from './shared-batch.js';
+import type { BatchMember, SharedBatch } from './shared-batch.js';
 import type { ClientTransport } from './transport.js';
 import type { Flushable, WriteTurn } from './write-turn.js';
 
@@ -38,7 +38,7 @@ const FLUSH_EARLY_BYTES = 256 * 1024;
 const FIRST_RANGE_BYTES = 256;
 const LARGEST_RANGE_BYTES = 32 * 1024;
 
-export class Outbox implements Flushable {
+export class Outbox implements Flushable, BatchMember {
   readonly #transport: ClientTransport;
   /** What all outboxes of a broker are flushed by; shared batches need it too. */
   readonly turn: WriteTurn;

@@ -8,20 +8,27 @@
 //   B1. Every member is in exactly one of: joined (its newest segment is open on this batch) or in #apart.
 //   B2. Memory that a view was given of is not written again: after a turn the batch goes on behind it.
 
-import type { Outbox } from './outbox.js';
 import type { WriteTurn } from './write-turn.js';
 
 const FIRST_BYTES = 4 * 1024;
 /** A view of more is handed out before the batch goes on in new memory: bounds what one slow socket pins. */
 const BYTES_MAX = 256 * 1024;
 
+/** An outbox, as a batch sees it. */
+export interface BatchMember {
+  readonly closed: boolean;
+  readonly congested: boolean;
+  /** Bytes of the batch from `from` on are the member's too, until it calls left(). */
+  joinShared(batch: SharedBatch, from: number): void;
+}
+
 export class SharedBatch {
   readonly #turn: WriteTurn;
   readonly #onDropped: ((members: number) => void) | undefined;
   #buffer: Buffer = Buffer.alloc(0);
   #length = 0;
-  #apart: Outbox[];
-  #skipped: Outbox[] = [];
+  #apart: BatchMember[];
+  #skipped: BatchMember[] = [];
   #view: { readonly from: number; readonly to: number; readonly buffer: Buffer; readonly bytes: Buffer } | undefined;
   #joined = 0;
 
@@ -31,7 +38,7 @@ export class SharedBatch {
    */
   constructor(
     turn: WriteTurn,
-    options: { readonly members: readonly Outbox[]; readonly onDropped?: (members: number) => void },
+    options: { readonly members: readonly BatchMember[]; readonly onDropped?: (members: number) => void },
   ) {
     this.#turn = turn;
     this.#apart = [...options.members];
@@ -63,7 +70,7 @@ export class SharedBatch {
   }
 
   /** Called by a member that closes its segment: own bytes follow, or it is flushed or closed. */
-  left(outbox: Outbox): void {
+  left(outbox: BatchMember): void {
     this.#apart.push(outbox); // B1
     this.#joined--;
   }
