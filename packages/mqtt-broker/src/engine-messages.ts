@@ -67,7 +67,10 @@ export class EngineMessages {
     const onProgress = deps.onShareProgress;
     this.shares = new ShareDispatcher({ options, stats, clock, logger, reader, endOf, onProgress });
     this.dispatcher = new Dispatcher({ index, shares: this.shares, stats, shards: options.messageShards });
-    this.brake = new PublisherBrake(options.appendingBytesMax, () => this.log.bytesUnderWay);
+    this.brake = new PublisherBrake(
+      { bytesMax: options.appendingBytesMax, messagesMax: options.appendingMessagesMax },
+      () => this.log,
+    );
     this.path = new PublishPath({ options, clock, logger, dispatcher: this.dispatcher, retained, brake: this.brake });
     this.log = this.#openLog(deps);
     this.path.writeTo(this.log);

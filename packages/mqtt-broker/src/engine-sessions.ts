@@ -14,7 +14,7 @@ import { SessionLink, type SessionLinkDeps } from './session/session-link.js';
 import type { SessionLog } from './session/session-log.js';
 import type { SessionState } from './session/session-log-entry.js';
 import type { RecoveredSession } from './session/session-log-recovery.js';
-import type { SessionPort, WillPolicy } from './session/session-port.js';
+import type { WillPolicy } from './session/session-port.js';
 import { SessionRegistry } from './session/session-registry.js';
 import { SessionStore, type StoredSession } from './session/session-store.js';
 import { ShareKeeper } from './session/share-keeper.js';
@@ -117,18 +117,18 @@ export class EngineSessions {
       onAttached: (session) => {
         if (session.subscriptions.size > 0) this.#messages.dispatcher.connected();
       },
-      onDetached: (session, port) => this.#onDetached(session, port),
-      onEnded: (session, port) => this.#onEnded(session, port),
+      onDetached: (session, link) => this.#onDetached(session, link),
+      onEnded: (session, link) => this.#onEnded(session, link),
     });
   }
 
-  async #onDetached({ delivery }: Session, port: SessionPort): Promise<void> {
-    this.#messages.brake.forget(port);
+  async #onDetached({ delivery }: Session, link: SessionLink): Promise<void> {
+    this.#messages.brake.forget(link);
     if (delivery instanceof DurableDelivery) await this.cursors.commit(delivery);
   }
 
-  async #onEnded(session: Session, port: SessionPort | undefined): Promise<void> {
-    if (port !== undefined) this.#messages.brake.forget(port);
+  async #onEnded(session: Session, link: SessionLink | undefined): Promise<void> {
+    if (link !== undefined) this.#messages.brake.forget(link);
     this.#desk.withdrawAll(session);
     this.#messages.feed.forget(session);
     await session.writer.remove();

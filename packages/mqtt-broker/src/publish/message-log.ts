@@ -56,6 +56,7 @@ export class MessageLog<P> {
   readonly #shards: readonly LogShard<P>[];
   #dirty: LogShard<P>[] = [];
   #bytesUnderWay = 0;
+  #recordsUnderWay = 0;
   #onQuiet: (() => void)[] = [];
 
   constructor(
@@ -75,6 +76,10 @@ export class MessageLog<P> {
   /** Payload bytes that wait for storage. */
   get bytesUnderWay(): number {
     return this.#bytesUnderWay;
+  }
+
+  get recordsUnderWay(): number {
+    return this.#recordsUnderWay;
   }
 
   idOf(shard: number): ShardId {
@@ -98,6 +103,7 @@ export class MessageLog<P> {
     batch.publications.push(publication);
     batch.bytes += record.payload.length;
     this.#bytesUnderWay += record.payload.length;
+    this.#recordsUnderWay++;
     if (batch.records.length >= BATCH_RECORDS_MAX || batch.bytes >= BATCH_BYTES_MAX) this.#submit(target);
   }
 
@@ -114,6 +120,7 @@ export class MessageLog<P> {
     batch.publications.push(publication);
     batch.bytes = record.payload.length;
     this.#bytesUnderWay += record.payload.length;
+    this.#recordsUnderWay++;
     this.#submit(target);
   }
 
@@ -210,6 +217,7 @@ export class MessageLog<P> {
     assert(at >= 0, 'a batch ends once');
     target.underWay.splice(at, 1);
     this.#bytesUnderWay -= batch.bytes;
+    this.#recordsUnderWay -= batch.records.length;
     const before = target.underWay[at - 1];
     for (let i = 0; i < batch.publications.length; i++) {
       this.#handler.onFailed(batch.publications[i] as P, error); // i is within the list
@@ -233,5 +241,6 @@ export class MessageLog<P> {
   #leave(target: LogShard<P>, batch: Batch<P>): void {
     assert(target.underWay.shift() === batch, 'appends to a shard resolve in the order of their calls'); // S4 of storage
     this.#bytesUnderWay -= batch.bytes;
+    this.#recordsUnderWay -= batch.records.length;
   }
 }

@@ -73,7 +73,7 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
     const waitingBefore = link.acks.length;
     link.acks.push(publication);
     this.#publish(publication, waitingBefore);
-    this.#deps.brake.check(link.port);
+    this.#deps.brake.check(link);
   }
 
   /**

@@ -1,38 +1,58 @@
-import type { SessionPort } from '../session/session-port.js';
+/** A connection that can be held back from reading. */
+export interface HeldPublisher {
+  holdReading(reason: 'storage'): void;
+  releaseReading(reason: 'storage'): void;
+}
+
+export interface BrakeLimits {
+  readonly bytesMax: number;
+  readonly messagesMax: number;
+}
+
+/** What waits for storage now. */
+export interface UnderWay {
+  readonly bytesUnderWay: number;
+  readonly recordsUnderWay: number;
+}
 
 /**
- * Stops reading from publishers while too many bytes wait for storage, and goes on when half of them are
- * kept: what storage cannot take piles up in the sockets of those who send it, not here (D16).
+ * Stops reading from publishers while too much waits for storage, and goes on when half of it is kept: what
+ * storage cannot take piles up in the sockets of those who send it, not here (D16).
  */
 export class PublisherBrake {
-  readonly #bytesMax: number;
-  readonly #bytesUnderWay: () => number;
-  readonly #paused = new Set<SessionPort>();
-  /** How often a publisher was paused. */
+  readonly #limits: BrakeLimits;
+  readonly #underWay: () => UnderWay;
+  readonly #held = new Set<HeldPublisher>();
+  /** How often a publisher was held back. */
   applied = 0;
 
-  constructor(bytesMax: number, bytesUnderWay: () => number) {
-    this.#bytesMax = bytesMax;
-    this.#bytesUnderWay = bytesUnderWay;
+  constructor(limits: BrakeLimits, underWay: () => UnderWay) {
+    this.#limits = limits;
+    this.#underWay = underWay;
   }
 
   /** To be called after a publisher added to what waits. */
-  check(port: SessionPort): void {
-    if (this.#bytesUnderWay() <= this.#bytesMax || this.#paused.has(port)) return;
-    this.#paused.add(port);
+  check(publisher: HeldPublisher): void {
+    if (!this.#isAbove(1) || this.#held.has(publisher)) return;
+    this.#held.add(publisher);
     this.applied++;
-    port.pauseReading();
+    publisher.holdReading('storage');
   }
 
   /** To be called when something was kept or failed. */
   release(): void {
-    if (this.#paused.size === 0 || this.#bytesUnderWay() > this.#bytesMax / 2) return;
-    const paused = [...this.#paused];
-    this.#paused.clear();
-    for (const port of paused) port.resumeReading();
+    if (this.#held.size === 0 || this.#isAbove(0.5)) return;
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const publisher of held) publisher.releaseReading('storage');
   }
 
-  forget(port: SessionPort): void {
-    this.#paused.delete(port);
+  forget(publisher: HeldPublisher): void {
+    this.#held.delete(publisher);
+  }
+
+  #isAbove(share: number): boolean {
+    const { bytesUnderWay, recordsUnderWay } = this.#underWay();
+    return bytesUnderWay > this.#limits.bytesMax * share || recordsUnderWay > this.#limits.messagesMax * share;
   }
 }

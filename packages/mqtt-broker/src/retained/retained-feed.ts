@@ -5,6 +5,7 @@
 //
 //   F1. A page that waited is checked again before it is sent: a message that was replaced meanwhile has
 //       already reached the subscriber as a live one, and must not follow it as an older state.
+//   F2. A filter of a session has one feed at a time, so a session has at most as many as subscriptions.
 
 import type { Clock } from '@robustmq/stdx/clock';
 import type { StoredMessage } from '../codec/stored-message.js';
@@ -22,6 +23,7 @@ import type { RetainedMatch } from './retained-trie.js';
 const VISITS_PER_TURN = 8192;
 
 interface Feed {
+  readonly topicFilter: string;
   readonly match: RetainedMatch<StoredMessage>;
   readonly grant: Grant;
   /** What was found and not sent yet; `at` is the next. */
@@ -51,6 +53,7 @@ export class RetainedFeed {
   begin(session: Session, subscription: SubscriptionRecord): void {
     const { identifier, qos, topicFilter } = subscription;
     const feed: Feed = {
+      topicFilter,
       match: this.#deps.retained.match(topicFilter),
       // RETAIN is set on what is sent because of a subscription. [MQTT-3.3.1-8]
       grant: {
@@ -62,9 +65,12 @@ export class RetainedFeed {
       at: 0,
       rest: 'more',
     };
-    const feeds = this.#feeds.get(session);
-    if (feeds) feeds.push(feed);
-    else this.#feeds.set(session, [feed]);
+    const feeds = this.#feeds.get(session) ?? [];
+    this.#feeds.set(session, feeds);
+    // Subscribed again before it was through: it begins again, once (F2).
+    const before = feeds.findIndex((other) => other.topicFilter === topicFilter);
+    if (before >= 0) feeds[before] = feed;
+    else feeds.push(feed);
     this.resume(session);
   }
 

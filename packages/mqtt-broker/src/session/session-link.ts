@@ -12,6 +12,7 @@ import type { DeliveryLink } from '../deliver/session-delivery.js';
 import type { ResolvedEngineOptions } from '../engine-options.js';
 import { AckQueue } from '../publish/ack-queue.js';
 import type { PublishPath } from '../publish/publish-path.js';
+import type { HeldPublisher } from '../publish/publisher-brake.js';
 import { checkTopicName } from '../route/topic-filter.js';
 import type { Session } from './session.js';
 import type { AttachedSession, DetachReason, SessionPort } from './session-port.js';
@@ -28,9 +29,12 @@ export interface SessionLinkDeps {
   readonly onDetach: (link: SessionLink, reason: DetachReason) => Promise<void>;
 }
 
+/** SUBSCRIBE and UNSUBSCRIBE of one connection under way. */
+const REQUESTS_MAX = 64;
+
 const PUBCOMP_FIRST_BYTE = ackFirstByte(PacketType.pubcomp);
 
-export class SessionLink implements AttachedSession, DeliveryLink {
+export class SessionLink implements AttachedSession, DeliveryLink, HeldPublisher {
   readonly session: Session;
   readonly port: SessionPort;
   readonly profile: WireProfile;
@@ -39,6 +43,10 @@ export class SessionLink implements AttachedSession, DeliveryLink {
   /** A shorter topic name is within every limit: most need no look. */
   readonly #topicLengthUnchecked: number;
   #state: 'attached' | 'started' | 'retired' = 'attached';
+  /** SUBSCRIBE and UNSUBSCRIBE that wait for meta. */
+  #requests = 0;
+  /** Why the socket is not read. */
+  readonly #holds = new Set<'storage' | 'requests'>();
 
   constructor(
     session: Session,
@@ -101,12 +109,12 @@ export class SessionLink implements AttachedSession, DeliveryLink {
 
   onSubscribe(packet: SubscribePacket, refusals?: readonly (ReasonCode | undefined)[]): void {
     if (this.#state === 'retired') return; // K1
-    this.#deps.desk.subscribe(this, packet, refusals).catch((error: unknown) => this.#fail(error));
+    this.#serve(this.#deps.desk.subscribe(this, packet, refusals));
   }
 
   onUnsubscribe(packet: UnsubscribePacket): void {
     if (this.#state === 'retired') return; // K1
-    this.#deps.desk.unsubscribe(this, packet).catch((error: unknown) => this.#fail(error));
+    this.#serve(this.#deps.desk.unsubscribe(this, packet));
   }
 
   onWritable(): void {
@@ -121,6 +129,27 @@ export class SessionLink implements AttachedSession, DeliveryLink {
   /** K1. */
   retire(): void {
     this.#state = 'retired';
+  }
+
+  holdReading(reason: 'storage' | 'requests'): void {
+    if (this.#holds.size === 0) this.port.pauseReading();
+    this.#holds.add(reason);
+  }
+
+  releaseReading(reason: 'storage' | 'requests'): void {
+    if (this.#holds.delete(reason) && this.#holds.size === 0) this.port.resumeReading();
+  }
+
+  /** A client that asks faster than meta keeps is read from no faster. */
+  #serve(request: Promise<void>): void {
+    this.#requests++;
+    if (this.#requests === REQUESTS_MAX) this.holdReading('requests');
+    request
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#requests--;
+        if (this.#requests === REQUESTS_MAX / 2) this.releaseReading('requests');
+      });
   }
 
   #fail(error: unknown): void {

@@ -34,9 +34,9 @@ export interface SessionRegistryDeps {
   ) => SessionLink;
   readonly onAttached: (session: Session) => void;
   /** The connection is gone, the session lives on: its cursors are worth committing. */
-  readonly onDetached: (session: Session, port: SessionPort) => Promise<void>;
+  readonly onDetached: (session: Session, link: SessionLink) => Promise<void>;
   /** Takes it out of every index and deletes what is stored of it (G3). */
-  readonly onEnded: (session: Session, port: SessionPort | undefined) => Promise<void>;
+  readonly onEnded: (session: Session, link: SessionLink | undefined) => Promise<void>;
 }
 
 export class SessionRegistry {
@@ -185,7 +185,7 @@ export class SessionRegistry {
   }
 
   async #detach(link: SessionLink, reason: DetachReason): Promise<void> {
-    const { session, port } = link;
+    const { session } = link;
     if (session.link !== link) return; // another connection has the session
     link.retire();
     session.link = undefined;
@@ -196,10 +196,10 @@ export class SessionRegistry {
       if (reason.keepsWill === 'no') this.#deps.wills.discard(session); // [MQTT-3.14.4-3]
     }
     if (session.lifetime === 'transient' || session.expirySeconds === 0) {
-      await this.#end(session, port);
+      await this.#end(session, link);
       return;
     }
-    await this.#deps.onDetached(session, port);
+    await this.#deps.onDetached(session, link);
     session.offlineSinceMs = this.#deps.clock.wallTime();
     await this.#goOffline(session, 0);
     await this.#note(session);
@@ -234,7 +234,7 @@ export class SessionRegistry {
     }
   }
 
-  async #end(session: Session, port: SessionPort | undefined): Promise<void> {
+  async #end(session: Session, link: SessionLink | undefined): Promise<void> {
     if (session.state === 'ended') return;
     session.expiryTimer?.cancel();
     await this.#deps.wills.publish(session); // G3, [MQTT-3.1.2-8]
@@ -242,7 +242,7 @@ export class SessionRegistry {
     this.#sessions.delete(session.clientId);
     session.delivery.end();
     try {
-      await this.#deps.onEnded(session, port);
+      await this.#deps.onEnded(session, link);
     } catch (error) {
       // The record is left behind: the next start finds it expired and ends it again.
       this.#deps.logger.error(
