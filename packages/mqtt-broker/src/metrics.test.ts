@@ -24,7 +24,9 @@ describe('The metrics of the broker', () => {
       },
     });
     const text = await readFile(new URL('../../../docs/reference/metrics.md', import.meta.url), 'utf8');
-    const documented = [...text.matchAll(/^\| `(mqtt_\w+)` +\| (\w+) +\|/gm)].map(([, name, type]) => `${name} ${type}`);
+    const documented = [...text.matchAll(/^\| `(mqtt_\w+)` +\| (\w+) +\|/gm)].map(
+      ([, name, type]) => `${name} ${type}`,
+    );
     expect(documented.toSorted()).toEqual(registered.toSorted());
   });
 });
