@@ -40,7 +40,7 @@ export async function parseCommandLine(argv: readonly string[], around: Surround
     .demandCommand(1, 'say what to measure: mqtt')
     .strict()
     .version(around.version)
-    .parserConfiguration({ 'dot-notation': false, 'duplicate-arguments-array': false })
+    .parserConfiguration({ 'dot-notation': false })
     .exitProcess(false)
     .fail((message, error) => {
       throw error ?? new RuntimeError('USAGE', `${message}. See robust-bench mqtt --help`);
@@ -113,7 +113,7 @@ function connectionOptions(command: Argv) {
     .option('username', { type: 'string' })
     .option('password', { type: 'string' })
     .option('concurrency', { type: 'number', default: 64, describe: 'handshakes under way at a time' })
-    .option('broker-pid', { type: 'number', array: true, nargs: 1, describe: 'process whose CPU and memory to report' })
+    .option('broker-pid', { type: 'string', describe: 'process whose CPU and memory to report; several with commas' })
     .option('prefix', { type: 'string', describe: 'of topics and client ids' })
     .option('run', { type: 'number', describe: 'number that tells the messages of this run from others' })
     .option('json', { type: 'string', describe: 'file for the result as JSON; - is standard output' });
@@ -195,6 +195,8 @@ function idleRequest(scenario: string, preset: IdlePlan, flags: IdleFlags): Requ
 
 function surroundingsOf(scenario: string, flags: ConnectionFlags): Omit<Request, 'work'> {
   const { host, port, transport, path, username, password, concurrency } = flags;
+  const twice = Object.entries(flags).find(([name, value]) => name !== '_' && Array.isArray(value));
+  if (twice) throw new RuntimeError('USAGE', `--${twice[0]} is given more than once`);
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
     throw new RuntimeError('USAGE', `--port is between 1 and 65535, not ${port}`);
   }
@@ -205,9 +207,15 @@ function surroundingsOf(scenario: string, flags: ConnectionFlags): Omit<Request,
   return {
     scenario,
     target: { host, port, transport, path, version, username, password, concurrency },
-    brokerPids: flags['broker-pid'] ?? [],
+    brokerPids: pids(flags['broker-pid'] ?? ''),
     json: flags.json,
   };
+}
+
+function pids(list: string): readonly number[] {
+  const numbers = list.split(',').filter(Boolean).map(Number);
+  if (numbers.every(Number.isInteger)) return numbers;
+  throw new RuntimeError('USAGE', `--broker-pid is a process id, or several with commas, not ${list}`);
 }
 
 function milliseconds(seconds: number | undefined): number | undefined {

@@ -51,6 +51,7 @@ export class IdleRun {
       return this.#report({ before, after, bytesBefore, bytesAfter, stillOpen });
     } finally {
       ticking.cancel();
+      this.#wait.release();
     }
   }
 

@@ -105,6 +105,7 @@ export class LoadRun {
     ticking.cancel();
     const parting = new Parting([...this.#publishers, ...this.#subscribers], this.#deps);
     await parting.run(this.#plan.session === 'persistent' ? this.#subscribers : []);
+    this.#wait.release();
     return this.#report({ from, to, drainedMs, residentBytes });
   }
 
@@ -159,6 +160,7 @@ export class LoadRun {
           `cannot connect to ${host}:${port}: ${reason} (${ready}). Is the broker running?`,
         ),
       );
+      return;
     }
     this.#traffic.stop();
     this.#wait.fail(`a connection was lost while ${this.#phase}: ${reason}`);
@@ -240,7 +242,8 @@ export class LoadRun {
       received: tally.received,
       lost: this.#lost,
       duplicates: this.#audit.duplicates,
-      outOfOrder: this.#audit.outOfOrder,
+      // Members of a shared subscription each see a part of the stream, side by side.
+      outOfOrder: this.#plan.topology === 'shared' ? 0 : this.#audit.outOfOrder,
       foreign: tally.foreign,
       stalls: tally.stalls,
       disconnects: tally.disconnects,

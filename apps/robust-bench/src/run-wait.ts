@@ -12,7 +12,14 @@ export class RunWait {
   constructor(clock: Clock, stopSignal: AbortSignal) {
     this.#clock = clock;
     this.#stopSignal = stopSignal;
-    stopSignal.addEventListener('abort', () => this.#wake?.(), { once: true });
+    stopSignal.addEventListener('abort', this.#onStop, { once: true });
+  }
+
+  readonly #onStop = (): void => this.#wake?.();
+
+  /** The run is over: the signal, which may live on, forgets it. */
+  release(): void {
+    this.#stopSignal.removeEventListener('abort', this.#onStop);
   }
 
   get interrupted(): boolean {
