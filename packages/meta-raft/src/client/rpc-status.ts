@@ -20,6 +20,8 @@ const STATUS: Readonly<Record<MetaErrorCode, RpcStatus>> = {
   FUTURE_REVISION: { code: status.OUT_OF_RANGE, text: 'etcdserver: mvcc: required revision is a future revision' },
   LEASE_NOT_FOUND: { code: status.NOT_FOUND, text: 'etcdserver: requested lease not found' },
   LEASE_EXISTS: { code: status.FAILED_PRECONDITION, text: 'etcdserver: lease already exists' },
+  TTL_TOO_LARGE: { code: status.OUT_OF_RANGE, text: 'etcdserver: too large lease TTL' },
+  BAD_TRANSFEREE: { code: status.FAILED_PRECONDITION, text: 'etcdserver: bad leader transferee' },
   KEY_NOT_FOUND: { code: status.INVALID_ARGUMENT, text: 'etcdserver: key not found' },
   DUPLICATE_KEY: { code: status.INVALID_ARGUMENT, text: 'etcdserver: duplicate key given in txn request' },
   TOO_LARGE: { code: status.INVALID_ARGUMENT, text: 'etcdserver: request is too large' },
@@ -32,6 +34,7 @@ const STATUS: Readonly<Record<MetaErrorCode, RpcStatus>> = {
     code: status.UNAVAILABLE,
     text: 'etcdserver: request timed out, possibly due to previous leader failure',
   },
+  FORGOTTEN: { code: status.ABORTED, text: 'etcdserver: the outcome of a repeated request is no longer known' },
   NOT_SUPPORTED: { code: status.UNIMPLEMENTED, text: 'etcdserver: not capable' },
   UNAUTHENTICATED: { code: status.UNAUTHENTICATED, text: 'etcdserver: invalid auth token' },
   WRONG_CLUSTER: { code: status.FAILED_PRECONDITION, text: 'etcdserver: cluster ID mismatch' },
@@ -40,12 +43,6 @@ const STATUS: Readonly<Record<MetaErrorCode, RpcStatus>> = {
   FAILED: { code: status.UNAVAILABLE, text: 'etcdserver: server stopped after a storage failure' },
   CLOSED: { code: status.UNAVAILABLE, text: 'etcdserver: server stopped' },
 };
-
-/** The texts that differ by what is wrong with a request, as etcd's clients expect them. */
-export const ETCD_TEXTS = {
-  tooManyOperations: 'etcdserver: too many operations in txn request',
-  ttlTooLarge: 'etcdserver: too large lease TTL',
-} as const;
 
 export interface RpcFailure {
   readonly code: status;

@@ -18,7 +18,7 @@ export function createClusterService(context: ServiceContext): ClusterServer {
     memberPromote: refused,
     memberList: unary(async ({ linearizable }) => {
       if (linearizable) await context.access.readBarrier();
-      return { header: responseHeader(context), members: membersOf(context) };
+      return { header: responseHeader(context, 0), members: membersOf(context) }; // members have no revision
     }),
   };
 }

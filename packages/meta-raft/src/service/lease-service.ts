@@ -12,15 +12,18 @@ import type {
   LeaseTimeToLiveResponse,
 } from '../gen/etcdserverpb/rpc.js';
 import { keyToBytes } from '../state/key-range.js';
+import { LEASE_TTL_MS_MAX } from '../state/meta-state.js';
 import { responseHeader, type ServiceContext } from './service-context.js';
 import { identityOf, unary } from './unary.js';
+
+const TTL_SECONDS_MIN = 2;
 
 /** etcdserverpb.Lease over the state. Times are whole seconds on the wire. */
 export function createLeaseService(context: ServiceContext): LeaseServer {
   return {
     leaseGrant: unary(async (request, call): Promise<LeaseGrantResponse> => {
       const id = request.ID === '0' ? String(context.prng.between(1, 2 ** 48)) : request.ID;
-      const body = { kind: 'grant-lease', id, ttlMs: Math.max(0, request.TTL) * 1000 } as const;
+      const body = { kind: 'grant-lease', id, ttlMs: toTtlMs(request.TTL) } as const;
       const granted = accepted(await context.access.propose({ body, ...identityOf(call) }), 'lease-granted');
       const header = responseHeader(context, granted.revision);
       return { header, ID: granted.id, TTL: granted.ttlMs / 1000, error: '' };
@@ -42,6 +45,14 @@ export function createLeaseService(context: ServiceContext): LeaseServer {
       return { header: responseHeader(context), leases };
     }),
   };
+}
+
+/** Who asks for none gets etcd's shortest: two seconds. */
+function toTtlMs(seconds: number): number {
+  const ttlMs = (seconds > 0 ? seconds : TTL_SECONDS_MIN) * 1000;
+  if (ttlMs <= LEASE_TTL_MS_MAX) return ttlMs;
+  const limit = LEASE_TTL_MS_MAX / 1000;
+  throw new MetaError('TTL_TOO_LARGE', `A lease of ${seconds} s cannot be granted; the limit is ${limit} s.`);
 }
 
 /** A lease that is gone is an answer with a ttl of 0; anything else that fails ends the stream. */

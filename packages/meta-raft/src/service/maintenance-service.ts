@@ -24,8 +24,11 @@ export function createMaintenanceService(context: ServiceContext): MaintenanceSe
     hashKv: unary(async ({ revision }) => hashOf(context, revision)),
     hash: unary(async () => ({ header: responseHeader(context), hash: hashOf(context, 0).hash })),
     moveLeader: unary(async ({ targetID }) => {
-      const { leader, memberId } = context.view();
+      const { leader, memberId, members } = context.view();
       if (leader !== memberId) throw new MetaError('NOT_LEADER', 'Only the leader hands leadership over. Ask it.');
+      if (!members.some(({ id, role }) => id === Number(targetID) && role === 'voter')) {
+        throw new MetaError('BAD_TRANSFEREE', `Node ${targetID} is no voting member, so that it cannot lead.`);
+      }
       await context.transferLeadership(Number(targetID));
       return { header: responseHeader(context) };
     }),

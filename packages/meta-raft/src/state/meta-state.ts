@@ -29,7 +29,7 @@ export interface StateHeader {
 /** 2^63 - 1, the largest lease id etcd's clients can hold. */
 const LEASE_ID_MAX = '9223372036854775807';
 /** etcd's limit: 9,000,000,000 s. */
-const LEASE_TTL_MS_MAX = 9_000_000_000_000;
+export const LEASE_TTL_MS_MAX = 9_000_000_000_000;
 
 /**
  * The replicated state: keys with their history, leases, and the requests already answered.
@@ -80,7 +80,7 @@ export class MetaState {
       if (known.standing === 'invalid') return rejected('INVALID', `The request is refused: ${known.why}.`);
       if (known.standing === 'forgotten') {
         return rejected(
-          'OUTCOME_UNKNOWN',
+          'FORGOTTEN',
           'Whether the first attempt was applied is no longer known. Read the state before trying again.',
         );
       }
@@ -203,6 +203,6 @@ function rememberable(result: CommandResult): Buffer {
   const bytes = encodeResult(result);
   if (bytes.length <= RESULT_BYTES_MAX) return Buffer.from(bytes);
   return encodeResult(
-    rejected('OUTCOME_UNKNOWN', 'The request was applied, but its result was too large to keep for a retry.'),
+    rejected('FORGOTTEN', 'The request was applied, but its result was too large to keep for a retry.'),
   );
 }
