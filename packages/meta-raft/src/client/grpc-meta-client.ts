@@ -184,18 +184,29 @@ export class GrpcMetaClient implements MetaClient {
     request: Request,
     options: CallOptions,
   ): Promise<Response> {
-    const identity = this.#requests.begin();
     const repeats = this.#init.writeRetries === 'deduplicated';
+    if (repeats) await this.#requests.introduced((identity) => this.#introduce(identity));
+    const identity = this.#requests.begin();
     try {
       return await this.#attempts(
         options,
         (error) => repeats || error.next !== 'unknown',
         (attempt) =>
-          this.#call(stub, { request, attempt, options, identity: { ...identity, attempt: attempt.number } }),
+          this.#call(stub, { request, attempt, options, identity: { ...identity, attempt: 1 + attempt.ambiguous } }),
       );
     } finally {
       this.#requests.end(identity);
     }
+  }
+
+  /** Always as a first attempt: whether an earlier one was applied makes no difference. */
+  async #introduce(identity: RequestIdentity): Promise<void> {
+    const request = { compare: [], success: [], failure: [] };
+    await this.#attempts(
+      {},
+      () => true,
+      (attempt) => this.#call(({ kv }) => kv.txn.bind(kv), { request, attempt, options: {}, identity }),
+    );
   }
 
   #attempts<T>(
@@ -289,7 +300,7 @@ export class GrpcMetaClient implements MetaClient {
 
 /** Another attempt, perhaps at another member, may fare better. */
 function isTransient(error: MetaError): boolean {
-  return error.next !== 'never';
+  return error.next !== 'never' && error.code !== 'FORGOTTEN';
 }
 
 function writeIdentity(metadata: Metadata, identity: RequestIdentity): void {

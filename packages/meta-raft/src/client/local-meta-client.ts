@@ -1,6 +1,6 @@
 import type { Prng } from '@robustmq/stdx/prng';
 import { MetaError } from '../errors.js';
-import type { CommandBody, CommandResult } from '../state/command.js';
+import type { CommandBody, CommandResult, RequestIdentity } from '../state/command.js';
 import type { LeaseId } from '../state/record.js';
 import { LocalWatch } from './local-watch.js';
 import type {
@@ -133,12 +133,21 @@ export class LocalMetaClient implements MetaClient {
 
   async #propose(body: CommandBody, options: CallOptions): Promise<CommandResult> {
     this.#checkOpen();
+    await settled(
+      this.#requests.introduced((identity) => this.#introduce(identity)),
+      options.signal,
+    );
     const identity = this.#requests.begin();
     try {
       return await settled(this.#deps.access.propose({ body, identity }, options), options.signal);
     } finally {
       this.#requests.end(identity);
     }
+  }
+
+  async #introduce(identity: RequestIdentity): Promise<void> {
+    const body: CommandBody = { kind: 'transact', when: [], then: [], otherwise: [] };
+    accepted(await this.#deps.access.propose({ body, identity }), 'transacted');
   }
 
   #checkOpen(): void {

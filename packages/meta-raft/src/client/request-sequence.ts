@@ -12,6 +12,7 @@ import { REQUESTS_PER_CLIENT_MAX } from '../state/request-table.js';
 export class RequestSequence {
   readonly #client: string;
   #next = 1;
+  #introduction: Promise<void> | undefined;
   /** Begun and not ended, oldest first: numbers are begun in rising order. */
   readonly #outstanding = new Set<number>();
 
@@ -33,8 +34,29 @@ export class RequestSequence {
     return { client: this.#client, sequence, settledBelow: oldest, attempt: 1 };
   }
 
+  /**
+   * Resolves when the state knows the client, which is what makes a retry of its first write recognisable: `introduce`
+   * sends an empty transaction under the identity it is given, and may repeat it freely, because it changes nothing.
+   */
+  introduced(introduce: (identity: RequestIdentity) => Promise<void>): Promise<void> {
+    this.#introduction ??= this.#introduce(introduce);
+    return this.#introduction;
+  }
+
   /** Whatever came of it: it will not be repeated. */
   end(identity: RequestIdentity): void {
     this.#outstanding.delete(identity.sequence);
+  }
+
+  async #introduce(introduce: (identity: RequestIdentity) => Promise<void>): Promise<void> {
+    const identity = this.begin();
+    try {
+      await introduce(identity);
+    } catch (error) {
+      this.#introduction = undefined; // the next write tries again
+      throw error;
+    } finally {
+      this.end(identity);
+    }
   }
 }

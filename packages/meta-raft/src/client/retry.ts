@@ -16,8 +16,8 @@ export interface RetryOptions {
 }
 
 export interface Attempt {
-  /** 1 for the first. */
-  readonly number: number;
+  /** How many attempts before this one may have been applied. */
+  readonly ambiguous: number;
   /** What is left of the time limit. */
   readonly remainingMs: number;
 }
@@ -30,25 +30,28 @@ export async function retrying<T>(options: RetryOptions, call: (attempt: Attempt
   const { clock, signal } = options;
   const deadlineMs = clock.now() + options.timeoutMs;
   const backoff = new Backoff(RETRY_BACKOFF, options.prng);
-  let ambiguous: MetaError | undefined;
-  for (let number = 1; ; number++) {
+  let unclear: MetaError | undefined;
+  for (let ambiguous = 0; ; ) {
     signal?.throwIfAborted();
     try {
-      return await call({ number, remainingMs: Math.max(1, deadlineMs - clock.now()) });
+      return await call({ ambiguous, remainingMs: Math.max(1, deadlineMs - clock.now()) });
     } catch (error) {
       if (!(error instanceof MetaError) || signal?.aborted) throw error;
-      if (error.next === 'unknown') ambiguous = error;
+      if (error.next === 'unknown') {
+        unclear = error;
+        ambiguous++;
+      }
       const delayMs = backoff.nextDelayMs();
-      if (!options.isRetryable(error) || clock.now() + delayMs >= deadlineMs) throw outcome(error, ambiguous);
+      if (!options.isRetryable(error) || clock.now() + delayMs >= deadlineMs) throw outcome(error, unclear);
       await delay(clock, delayMs, signal);
     }
   }
 }
 
-function outcome(last: MetaError, ambiguous: MetaError | undefined): MetaError {
+function outcome(last: MetaError, unclear: MetaError | undefined): MetaError {
   // What is wrong with the request itself is certain, whatever came before.
-  if (!ambiguous || last.next === 'unknown' || last.next === 'never') return last;
-  return new MetaError(last.code, last.message, { next: 'unknown', cause: last.cause ?? ambiguous });
+  if (!unclear || last.next === 'unknown' || last.next === 'never') return last;
+  return new MetaError(last.code, last.message, { next: 'unknown', cause: last.cause ?? unclear });
 }
 
 export function delay(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {

@@ -87,7 +87,9 @@ async function proposeTransaction(
 
 /** Repeating it does no harm, so nothing need be remembered of it. */
 function isReadOnly(transaction: StateTransaction): boolean {
-  return [...transaction.then, ...transaction.otherwise].every((operation) => operation.op === 'range');
+  const operations = [...transaction.then, ...transaction.otherwise];
+  // An empty one is how a client introduces itself: that is to be remembered.
+  return operations.length > 0 && operations.every((operation) => operation.op === 'range');
 }
 
 function expectAnswer<Op extends OperationAnswer['op']>(answer: OperationAnswer, op: Op): OperationAnswer {

@@ -144,8 +144,8 @@ export class ReplicatedStateAccess implements StateAccess {
   #propose({ body, identity }: ProposedCommand, options: AccessOptions): Promise<CommandResult> {
     const isRetryable = (error: MetaError) =>
       error.next !== 'never' && (error.next !== 'unknown' || identity !== undefined); // A1
-    return this.#retrying(isRetryable, options, async ({ number, remainingMs }) => {
-      const attempt = identity && { ...identity, attempt: identity.attempt + number - 1 };
+    return this.#retrying(isRetryable, options, async ({ ambiguous, remainingMs }) => {
+      const attempt = identity && { ...identity, attempt: identity.attempt + ambiguous };
       const command = encodeCommand({ timeMs: 0, identity: attempt, body });
       const leader = this.#otherLeader();
       if (leader === undefined) return this.proposeHere(command, remainingMs);

@@ -101,7 +101,7 @@ export const REJECTION_CODES = [
   'LEASE_EXISTS',
   'KEY_NOT_FOUND',
   'DUPLICATE_KEY',
-  'OUTCOME_UNKNOWN',
+  'FORGOTTEN',
 ] as const;
 
 export type RejectionCode = (typeof REJECTION_CODES)[number];

@@ -146,12 +146,12 @@ describe('repeated requests', () => {
 
   it('are refused when what came of the first attempt is no longer known', () => {
     const at = new Applier();
-    expect(at.apply(transact(put('a')), from(1, 2))).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    expect(at.apply(transact(put('a')), from(1, 2))).toMatchObject({ code: 'FORGOTTEN' });
     at.apply(transact(put('a')), from(1));
     at.apply(transact(put('a')), from(2, 1, 2));
-    expect(at.apply(transact(put('a')), from(1, 2, 1))).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    expect(at.apply(transact(put('a')), from(1, 2, 1))).toMatchObject({ code: 'FORGOTTEN' });
     for (let i = 0; i < REQUESTS_PER_CLIENT_MAX; i++) at.apply(transact(put('a')), from(3 + i, 1, 2));
-    expect(at.apply(transact(put('a')), from(2, 2, 1))).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    expect(at.apply(transact(put('a')), from(2, 2, 1))).toMatchObject({ code: 'FORGOTTEN' });
     expect(at.apply(transact(put('a')), { ...from(1), client: 'no/slash' })).toMatchObject({ code: 'INVALID' });
   });
 
