@@ -42,7 +42,9 @@ async function load(name) {
     format: 'esm',
     target: 'node20.19',
     conditions: ['@robustmq/source'],
-    external: ['level', 'classic-level', 'memory-level', 'mqtt', 'aedes', '@grpc/grpc-js', '@bufbuild/protobuf', 'ws'],
+    external: ['level', 'classic-level', 'memory-level', 'mqtt', 'aedes', 'ws'],
+    // CommonJS packages inside an ESM bundle still ask for require.
+    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
     logLevel: 'warning',
   });
   return await import(pathToFileURL(outfile).href);
