@@ -86,6 +86,7 @@ export interface RestoredDelivery {
 }
 
 const LIVE = -1;
+const PLAIN_GRANT = { retainAsPublished: false, subscriptionIdentifiers: undefined } as const;
 /** For less room than this the acks of the rest of the turn are waited for. */
 const ROOM_WORTH_READING = 64;
 const PAGE_RECORDS = 256;
@@ -441,26 +442,26 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
     if (this.#link !== link || this.#resend[0] !== entry) return; // the connection ended meanwhile
     this.#resend.shift();
     if (this.#inflight.get(entry.packetId) !== entry) return; // acknowledged meanwhile
-    const grant = entry.grant ?? (message && at && this.#deps.grantFor(message, at));
-    const nowMs = this.#deps.clock.wallTime();
-    if (message === undefined || grant === undefined || message.isExpiredAt(nowMs)) {
-      this.#giveUp(entry, message === undefined ? 'trimmed' : 'expired');
+    if (message === undefined) {
+      this.#giveUp(entry);
       return;
     }
+    // After a restart the subscriptions are asked again; one that is gone does not end what is in flight. [MQTT-3.10.4-3]
+    const grant = entry.grant ?? (at && this.#deps.grantFor(message, at)) ?? { ...PLAIN_GRANT, qos: entry.qos };
+    const nowMs = this.#deps.clock.wallTime();
     message.ageTo(nowMs);
     const frame = message.frame(shapeFor(link, message, { grant, qos: entry.qos }));
     this.#window.spend();
     resendPublish(link.port.outbox, frame, entry.packetId);
   }
 
-  /** Gone from the log by retention, expired, or unsubscribed before a restart: the packet id is free again. */
-  #giveUp(entry: Inflight, why: 'trimmed' | 'expired'): void {
+  /** Retention has taken it: the packet id is free again. What expired meanwhile is completed. [MQTT-4.3.3-7] */
+  #giveUp(entry: Inflight): void {
     this.#inflight.delete(entry.packetId);
     this.#window.ids.release(entry.packetId);
     this.#noteCompleted(entry);
     this.#deps.stats.droppedExpired++;
     this.#deps.onProgress();
-    this.#deps.logger.debug({ packetId: entry.packetId, why }, 'a message in flight is given up');
   }
 
   #firstBehind(): number {
