@@ -44,7 +44,9 @@ async function load(name) {
     conditions: ['@robustmq/source'],
     external: ['level', 'classic-level', 'memory-level', 'mqtt', 'aedes', 'ws'],
     // CommonJS packages inside an ESM bundle still ask for require.
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
     logLevel: 'warning',
   });
   return await import(pathToFileURL(outfile).href);

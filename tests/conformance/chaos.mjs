@@ -32,7 +32,9 @@ const load = async (name) => {
     target: 'node20.19',
     conditions: ['@robustmq/source'],
     external: ['level', 'classic-level', 'memory-level'],
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
     logLevel: 'warning',
   });
   return await import(pathToFileURL(outfile).href);
