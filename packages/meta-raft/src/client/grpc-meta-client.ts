@@ -199,7 +199,6 @@ export class GrpcMetaClient implements MetaClient {
     }
   }
 
-  /** Always as a first attempt: whether an earlier one was applied makes no difference. */
   async #introduce(identity: RequestIdentity): Promise<void> {
     const request = { compare: [], success: [], failure: [] };
     await this.#attempts(

@@ -51,7 +51,7 @@ export class RequestSequence {
   async #introduce(introduce: (identity: RequestIdentity) => Promise<void>): Promise<void> {
     const identity = this.begin();
     try {
-      await introduce(identity);
+      await introduce({ ...identity, attempt: 0 });
     } catch (error) {
       this.#introduction = undefined; // the next write tries again
       throw error;

@@ -9,6 +9,9 @@ const CODE_KEY = 'robustmq-error';
 const NEXT_KEY = 'robustmq-next';
 const MESSAGE_KEY = 'robustmq-message-bin';
 
+/** How grpc-js says that a call found no connection: then it cannot have reached anybody. */
+const NEVER_SENT = 'No connection established';
+
 interface RpcStatus {
   readonly code: status;
   readonly text: string;
@@ -82,6 +85,9 @@ function fromStatusCode(failure: ServiceError, endpoint: string): MetaError {
   const said = `${endpoint} answered: ${failure.details || failure.message}.`;
   switch (failure.code) {
     case status.UNAVAILABLE:
+      if (failure.details.startsWith(NEVER_SENT)) {
+        return new MetaError('UNAVAILABLE', `${endpoint} cannot be reached; nothing was done.`, { cause: failure });
+      }
       // From a lost connection as well as from a server that is starting: the request may have been on its way.
       return new MetaError('UNAVAILABLE', `${said} The call may be tried again.`, { cause: failure, next: 'unknown' });
     case status.DEADLINE_EXCEEDED:

@@ -7,7 +7,7 @@ import type { AccessOptions, ProposedCommand, StateAccess } from '../client/stat
 import type { Replication } from '../driver/replication.js';
 import { MetaError } from '../errors.js';
 import type { MetaMetrics } from '../metrics.js';
-import type { CommandResult } from '../state/command.js';
+import type { CommandResult, RequestIdentity } from '../state/command.js';
 import { encodeCommand, stampCommand } from '../state/command-codec.js';
 import type { MetaState } from '../state/meta-state.js';
 import type { LeaseId, LeaseRecord } from '../state/record.js';
@@ -145,7 +145,7 @@ export class ReplicatedStateAccess implements StateAccess {
     const isRetryable = (error: MetaError) =>
       error.next !== 'never' && (error.next !== 'unknown' || identity !== undefined); // A1
     return this.#retrying(isRetryable, options, async ({ ambiguous, remainingMs }) => {
-      const attempt = identity && { ...identity, attempt: identity.attempt + ambiguous };
+      const attempt = identity && repeated(identity, ambiguous);
       const command = encodeCommand({ timeMs: 0, identity: attempt, body });
       const leader = this.#otherLeader();
       if (leader === undefined) return this.proposeHere(command, remainingMs);
@@ -205,6 +205,11 @@ export class ReplicatedStateAccess implements StateAccess {
       logger.debug({ lease: id, term, err: error }, 'a lease has run out and its expiry was not accepted');
     }
   }
+}
+
+/** An introduction stays one. */
+function repeated(identity: RequestIdentity, ambiguous: number): RequestIdentity {
+  return identity.attempt === 0 ? identity : { ...identity, attempt: identity.attempt + ambiguous };
 }
 
 function anyTransient(error: MetaError): boolean {

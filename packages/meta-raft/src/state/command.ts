@@ -68,7 +68,10 @@ export interface RequestIdentity {
   readonly sequence: number;
   /** Below this the client waits for nothing any more: those results may be forgotten. At most `sequence`. */
   readonly settledBelow: number;
-  /** 1 for the first. */
+  /**
+   * 1 for the first; it only matters whether it is more. 0 is an introduction: an empty transaction, which may be repeated
+   * freely because it changes nothing, and after which the state knows the client.
+   */
   readonly attempt: number;
 }
 

@@ -155,6 +155,17 @@ describe('repeated requests', () => {
     expect(at.apply(transact(put('a')), { ...from(1), client: 'no/slash' })).toMatchObject({ code: 'INVALID' });
   });
 
+  it('are recognised from the first write on when the client has introduced itself', () => {
+    const at = new Applier();
+    const nothing: CommandBody = { kind: 'transact', when: [], then: [], otherwise: [] };
+    expect(at.apply(transact(put('a')), from(1, 0))).toMatchObject({ code: 'INVALID' });
+    for (let i = 0; i < 2; i++)
+      expect(at.apply(nothing, from(1, 0))).toMatchObject({ kind: 'transacted', revision: 1 });
+    // The first attempt of request 2 never arrived.
+    expect(at.apply(transact(put('a')), from(2, 2))).toMatchObject({ kind: 'transacted', revision: 2 });
+    expect(at.apply(transact(put('a')), from(2, 3))).toMatchObject({ kind: 'transacted', revision: 2 });
+  });
+
   it('of a client that was silent for an hour of log time are forgotten', () => {
     const state = new MetaState();
     const body = transact(put('a'));

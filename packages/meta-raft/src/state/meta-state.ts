@@ -75,6 +75,9 @@ export class MetaState {
     if ('kind' in command) return command; // S1
     const { identity } = command;
     if (identity) {
+      if (identity.attempt === 0 && !isEmpty(command.body)) {
+        return rejected('INVALID', 'An introduction of a client must not change anything.'); // R1
+      }
       const known = this.requests.standing(identity);
       if (known.standing === 'applied') return decodeResult(known.result);
       if (known.standing === 'invalid') return rejected('INVALID', `The request is refused: ${known.why}.`);
@@ -185,6 +188,10 @@ export class MetaState {
 export function isLeaseId(text: string): boolean {
   if (!/^[1-9][0-9]{0,18}$/.test(text)) return false;
   return text.length < LEASE_ID_MAX.length || text <= LEASE_ID_MAX;
+}
+
+function isEmpty(body: CommandBody): boolean {
+  return body.kind === 'transact' && body.then.length === 0 && body.otherwise.length === 0;
 }
 
 function decode(payload: Buffer): Command | Rejection {

@@ -52,9 +52,7 @@ export class RequestTable {
 
   standing(identity: RequestIdentity): RequestStanding {
     if (!CLIENT_ID.test(identity.client)) return { standing: 'invalid', why: 'the client id is malformed' };
-    if (identity.settledBelow > identity.sequence || identity.attempt < 1) {
-      return { standing: 'invalid', why: 'the request settles itself, or counts no attempt' };
-    }
+    if (identity.settledBelow > identity.sequence) return { standing: 'invalid', why: 'the request settles itself' };
     const entry = this.#clients.get(identity.client);
     const known = entry?.requests.get(identity.sequence);
     if (known) return { standing: 'applied', result: known.result };
