@@ -7,7 +7,7 @@ import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { Prng } from '@robustmq/stdx/prng';
 import type { ShardConfig, ShardId } from '@robustmq/storage-adapter';
-import { StorageError } from '@robustmq/storage-adapter';
+import { configChange, StorageError } from '@robustmq/storage-adapter';
 import type { Disk, DiskLock, Wal } from '@robustmq/wal';
 import { DiskGuard } from './disk/disk-guard.js';
 import { JournalError } from './errors.js';
@@ -108,7 +108,7 @@ export class JournalEngine {
 
   async createShard(id: ShardId, config: ShardConfig): Promise<void> {
     const existing = this.shards.find(id);
-    if (existing) return assertSameConfig(id, existing.log.config, config);
+    if (existing) return await storageErrors(() => this.#adoptConfig(existing, config));
     await storageErrors(async () => {
       const { registry, replica } = this.#parts;
       const epoch = 1;
@@ -119,12 +119,20 @@ export class JournalEngine {
     });
   }
 
+  /** Another retention is in meta first, so that a restart does not go back to the old one. */
+  async #adoptConfig({ log, registration }: ShardHandle, config: ShardConfig): Promise<void> {
+    if (configChange(log.id, log.config, config) === 'none') return;
+    await registration.change((record) => ({ to: { ...record, config }, put: [], drop: [], tombstones: [] }));
+    log.configure(config, segmentBytesOf(config, this.#parts.options));
+  }
+
   /** Somebody created it meanwhile: a call of this process is a moment ahead, another node owns it otherwise. */
   async #adopt(id: ShardId, config: ShardConfig): Promise<void> {
     const found = await this.#parts.registry.findShard(id);
     if (!found) throw new StorageError('UNAVAILABLE', `shard ${id} is being deleted; retry`);
-    assertSameConfig(id, found.record.config, config);
-    if (!this.shards.find(id)) throw new StorageError('UNAVAILABLE', `shard ${id} is written by another node`);
+    const handle = this.shards.find(id);
+    if (!handle) throw new StorageError('UNAVAILABLE', `shard ${id} is written by another node`);
+    await this.#adoptConfig(handle, config);
   }
 
   async deleteShard(id: ShardId): Promise<void> {
@@ -203,11 +211,6 @@ function segmentBytesOf({ cleanup, retentionBytes }: ShardConfig, options: Resol
   if (cleanup === 'compact') return options.compactSegmentBytes;
   if (retentionBytes === undefined) return options.segmentBytes;
   return Math.min(options.segmentBytes, Math.max(SMALLEST_SEGMENT_BYTES, Math.floor(retentionBytes / 4)));
-}
-
-function assertSameConfig(id: ShardId, a: ShardConfig, b: ShardConfig): void {
-  if (a.cleanup !== b.cleanup || a.retentionMs !== b.retentionMs || a.retentionBytes !== b.retentionBytes)
-    throw new StorageError('SHARD_EXISTS', `shard ${id} exists with another configuration`);
 }
 
 /** Users of the contract see StorageError only. */

@@ -73,10 +73,15 @@ export interface EngineOptions {
   /** How often message shards are trimmed below the lowest cursor, in milliseconds. Default 60,000. */
   readonly trimIntervalMs?: number;
   /**
-   * The oldest message kept for a session that does not fetch it, in milliseconds. Default 7 days, like the
-   * longest session. Undefined in storage terms is not offered: a log that only grows fills a disk.
+   * The oldest message kept for a session that does not fetch it, in milliseconds; 0 keeps it until everybody has it.
+   * Default 7 days, like the longest session: a log that only grows fills a disk.
    */
   readonly messageRetentionMs?: number;
+  /**
+   * Bytes of messages kept per message shard; beyond it the oldest go, fetched or not. Default 0, which sets no bound:
+   * how much is too much only who sized the disk knows.
+   */
+  readonly messageRetentionBytes?: number;
   /**
    * Entries of the session log (QoS 2 state) after which it is rewritten as a snapshot. Default 50,000: some
    * 2 MB, read in well under a second at start.
@@ -110,6 +115,7 @@ const DEFAULTS: ResolvedEngineOptions = {
   cursorCommitIntervalMs: 1000,
   trimIntervalMs: 60_000,
   messageRetentionMs: 7 * DAY_MS,
+  messageRetentionBytes: 0,
   sessionLogEntriesMax: 50_000,
 };
 
@@ -132,7 +138,8 @@ const RANGES: { readonly [Name in keyof EngineOptions]?: readonly [low: number, 
   retainedPageMessages: [1, 65_536],
   cursorCommitIntervalMs: [1, 60 * 60 * 1000],
   trimIntervalMs: [1, DAY_MS],
-  messageRetentionMs: [1000, Number.MAX_SAFE_INTEGER],
+  messageRetentionMs: [0, Number.MAX_SAFE_INTEGER],
+  messageRetentionBytes: [0, Number.MAX_SAFE_INTEGER],
   sessionLogEntriesMax: [100, Number.MAX_SAFE_INTEGER],
 };
 

@@ -5,7 +5,7 @@
 import type { MetaClient } from '@robustmq/meta-raft/client';
 import type { Clock } from '@robustmq/stdx/clock';
 import { type Logger, nullLogger } from '@robustmq/stdx/logger';
-import type { Offset, ShardId, ShardStorage } from '@robustmq/storage-adapter';
+import type { Offset, ShardConfig, ShardId, ShardStorage } from '@robustmq/storage-adapter';
 import { DurableDelivery } from './deliver/durable-delivery.js';
 import { EngineMessages, type OpenShards } from './engine-messages.js';
 import { type EngineOptions, type ResolvedEngineOptions, resolveEngineOptions } from './engine-options.js';
@@ -106,12 +106,17 @@ async function openShards(storage: ShardStorage, options: ResolvedEngineOptions)
       'INVALID_OPTION',
       `messageShards is ${options.messageShards}, but the messages that exist lie in ${existing}: a topic would move, so keep ${existing}`,
     );
+  const config: ShardConfig = {
+    cleanup: 'delete',
+    ...(options.messageRetentionMs > 0 ? { retentionMs: options.messageRetentionMs } : {}),
+    ...(options.messageRetentionBytes > 0 ? { retentionBytes: options.messageRetentionBytes } : {}),
+  };
   // All at once: a first start creates them, and each costs a change of meta and of the disk.
   const opened = await Promise.all(
-    Array.from({ length: options.messageShards }, async (_, n) => {
-      const config = { cleanup: 'delete', retentionMs: options.messageRetentionMs } as const;
-      return await storage.describeShard(await storage.createShard(`${prefix}${n}`, config));
-    }),
+    Array.from(
+      { length: options.messageShards },
+      async (_, n) => await storage.describeShard(await storage.createShard(`${prefix}${n}`, config)),
+    ),
   );
   return {
     ids: opened.map(({ shard }) => shard),

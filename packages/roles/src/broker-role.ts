@@ -45,7 +45,7 @@ function withSetting(error: unknown, { mqtt }: Config): unknown {
 }
 
 function brokerOptions(node: Node): BrokerOptions {
-  const { mqtt } = node.config;
+  const { mqtt, journal } = node.config;
   const { limits, auth } = mqtt;
   return {
     listeners: listenersOf(node.config),
@@ -63,6 +63,8 @@ function brokerOptions(node: Node): BrokerOptions {
       retainedMessagesMax: limits.max_retained_messages,
       retainedBytesMax: limits.max_retained_bytes,
       sessionExpirySecondsMax: limits.session_expiry_max_seconds,
+      messageRetentionMs: journal.retention_ms,
+      messageRetentionBytes: journal.retention_bytes,
     },
   };
 }

@@ -10,19 +10,9 @@ import {
   runMain,
 } from '@robustmq/node-runtime';
 import yargs, { type Argv } from 'yargs';
+import type { App } from './app.js';
 import { showStatus, stopNode } from './control.js';
-import { type Node, runNode } from './node.js';
-
-export interface App {
-  /** As typed: robust-server. */
-  readonly name: string;
-  readonly summary: string;
-  readonly version: string;
-  /** Settings that are what this app is, whatever is configured: `{ roles: ['meta'] }`. */
-  readonly fixed?: Readonly<Record<string, unknown>>;
-  /** Starts everything, in order; resolves when the node is ready. */
-  readonly serve: (node: Node) => Promise<void>;
-}
+import { runNode } from './node.js';
 
 /** What the flags say about the configuration. */
 interface ConfigFlags {

@@ -1,5 +1,6 @@
+export type { App } from './app.js';
 export { startBrokerRole } from './broker-role.js';
-export { type App, runApp } from './command-line.js';
+export { runApp } from './command-line.js';
 export { reportReady, startGrpc, startHttp, startRegistration } from './listening.js';
 export { connectMetaRole, type MetaRole, metaHint, startMetaRole } from './meta-role.js';
 export { type Node, takesPart } from './node.js';

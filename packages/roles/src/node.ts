@@ -17,11 +17,16 @@ import {
 import { type Clock, systemClock } from '@robustmq/stdx/clock';
 import { createPrng, type Prng } from '@robustmq/stdx/prng';
 import { type Disk, nodeDisk } from '@robustmq/wal';
-import type { App } from './command-line.js';
 import { randomSeed } from './random-seed.js';
 
+export interface AppIdentity {
+  /** As typed: robust-server. */
+  readonly name: string;
+  readonly version: string;
+}
+
 export interface Node {
-  readonly app: App;
+  readonly app: AppIdentity;
   readonly loaded: LoadedConfig;
   readonly config: Config;
   readonly log: RuntimeLogger;
@@ -38,7 +43,7 @@ export interface Node {
 }
 
 export interface RunNodeOptions {
-  readonly app: App;
+  readonly app: AppIdentity & { readonly serve: (node: Node) => Promise<void> };
   readonly context: RunContext;
   readonly loaded: LoadedConfig;
 }

@@ -1,4 +1,5 @@
 export type { Capabilities, Durability } from './capabilities.js';
+export { configChange } from './config-change.js';
 export { STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.js';
 export type { LevelStorageOptions } from './level/level-options.js';
 export { LevelShardStorage, type LevelStorageDeps } from './level/level-shard-storage.js';
@@ -19,4 +20,5 @@ export {
   ShardStorage,
   STORAGE_LIMITS,
   type TagQuery,
+  TOMBSTONE_MS,
 } from './shard-storage.js';

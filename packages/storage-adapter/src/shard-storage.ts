@@ -20,6 +20,12 @@ export interface ShardConfig {
   readonly retentionMs?: number;
   /** With `delete`: the oldest records go when the shard is larger, in bytes. Undefined sets no bound. */
   readonly retentionBytes?: number;
+  /**
+   * With `compact`: how long a tombstone, a record with a key and an empty payload, can still be read, in milliseconds;
+   * then it may go like the records it replaced. Default 24 hours (TOMBSTONE_MS): a reader that mirrors the shard and
+   * was away for less sees every deletion; one that was away for longer reads the shard anew.
+   */
+  readonly tombstoneMs?: number;
 }
 
 export interface ShardDescription {
@@ -86,6 +92,9 @@ export const STORAGE_LIMITS = {
   tagsMax: 32,
 } as const;
 
+/** Of a compacted shard that sets no tombstoneMs; the reason is at ShardConfig. */
+export const TOMBSTONE_MS = 24 * 60 * 60 * 1000;
+
 export abstract class ShardStorage implements AsyncDisposable {
   abstract readonly capabilities: Capabilities;
   #state: StorageState = 'open';
@@ -94,10 +103,14 @@ export abstract class ShardStorage implements AsyncDisposable {
     return this.#state;
   }
 
-  /** Creates the shard; resolves also when it exists with an equal configuration. */
+  /**
+   * Creates the shard. One that exists with the same cleanup takes over the retention and tombstone times given here, which
+   * hold for what it has already; another cleanup is SHARD_EXISTS.
+   */
   async createShard(name: string, config: ShardConfig): Promise<ShardId> {
     this.#assertOpen();
     const shard = parseShardId(name);
+    assertConfig(config);
     if (config.cleanup === 'compact' && !this.capabilities.compaction) throw unsupported('compaction');
     await this._createShard(shard, config);
     return shard;
@@ -238,6 +251,12 @@ export function parseOffset(value: number): Offset {
   if (!Number.isSafeInteger(value) || value < 0)
     throw new StorageError('INVALID_ARGUMENT', `${value} is no offset: a whole number from 0 to 2^53 - 1`);
   return value as Offset; // just checked
+}
+
+function assertConfig({ retentionMs, retentionBytes, tombstoneMs }: ShardConfig): void {
+  for (const [name, value] of Object.entries({ retentionMs, retentionBytes, tombstoneMs }))
+    if (value !== undefined && (!Number.isSafeInteger(value) || value < 0))
+      throw new StorageError('INVALID_ARGUMENT', `${name} is ${value}: a whole number from 0 up is legal`);
 }
 
 function findProblem(records: readonly AppendRecord[]): StorageError | undefined {

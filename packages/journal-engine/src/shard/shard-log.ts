@@ -64,7 +64,7 @@ type Standing =
 export class ShardLog implements BatchSource {
   readonly id: ShardId;
   readonly uid: number;
-  readonly config: ShardConfig;
+  config: ShardConfig;
   readonly tail = new ShardTail();
   readonly producers: ProducerTable;
   readonly listeners = new Set<EndListener>();
@@ -75,7 +75,7 @@ export class ShardLog implements BatchSource {
   /** The epoch of the segment that comes next, when meta knows it; the roller sets it. */
   preparedEpoch: number | undefined;
 
-  readonly #options: ShardLogOptions;
+  #options: ShardLogOptions;
   readonly #clock: Clock;
   readonly #writer: BatchWriter<ShardLog>;
   #standing: Standing = { kind: 'ours' };
@@ -121,6 +121,12 @@ export class ShardLog implements BatchSource {
 
   get active(): Segment {
     return this.#active;
+  }
+
+  /** Takes over another retention; the size holds from the segment that is open now. */
+  configure(config: ShardConfig, segmentBytes: number): void {
+    this.config = config;
+    this.#options = { ...this.#options, segmentBytes };
   }
 
   /** Whether the next segment should be registered now. */

@@ -119,11 +119,11 @@ const journal = z
         .int()
         .min(0)
         .prefault(7 * DAY_MS),
-      'Milliseconds a closed segment is kept after its newest record; 0 keeps it for ever.',
+      'Milliseconds a message is kept for sessions that have not fetched it; 0 sets no limit. Holds for every storage.type; another value takes effect at the next start, for the messages that are there as well.',
     ),
     retention_bytes: setting(
       z.int().min(0).prefault(0),
-      'Bytes kept per shard; the oldest closed segments beyond it are removed. 0 sets no limit.',
+      'Bytes of messages kept per message shard, of which there are 16; the oldest beyond it are removed, in the journal by whole segments. 0 sets no limit.',
     ),
   })
   .prefault({});

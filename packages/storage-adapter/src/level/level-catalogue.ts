@@ -6,6 +6,7 @@
 //   C3. A deleted shard loses its name and is marked in one batch; what it held goes after that, at the latest
 //       when the database is opened again.
 
+import { configChange } from '../config-change.js';
 import { StorageError } from '../errors.js';
 import type { ShardId } from '../record.js';
 import type { ShardConfig } from '../shard-storage.js';
@@ -64,8 +65,11 @@ export class LevelCatalogue {
   async create(name: ShardId, config: ShardConfig): Promise<void> {
     const existing = this.#shards.get(name);
     if (existing) {
-      if (sameConfig(existing.config, config)) return;
-      throw new StorageError('SHARD_EXISTS', `shard ${name} exists with another configuration`);
+      if (configChange(name, existing.config, config) === 'none') return;
+      const value = encodeShard({ number: existing.number, config });
+      await this.#database.write([{ type: 'put', key: shardKey(name), value }], 'durable');
+      existing.config = config; // the next tick applies it
+      return;
     }
     const number = this.#nextNumber;
     await this.#database.write(
@@ -103,8 +107,4 @@ export class LevelCatalogue {
   #add(name: ShardId, entry: { number: number; config: ShardConfig }, head: LevelShard['head']): void {
     this.#shards.set(name, { name, ...entry, head, listeners: new Set(), cleanFrom: 0, state: 'live' });
   }
-}
-
-function sameConfig(a: ShardConfig, b: ShardConfig): boolean {
-  return a.cleanup === b.cleanup && a.retentionMs === b.retentionMs && a.retentionBytes === b.retentionBytes;
 }

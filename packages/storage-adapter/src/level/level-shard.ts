@@ -6,7 +6,7 @@ import type { ShardHead } from './level-values.js';
 export interface LevelShard {
   readonly name: ShardId;
   readonly number: number;
-  readonly config: ShardConfig;
+  config: ShardConfig;
   readonly listeners: Set<EndListener>;
   /** As it is on disk: everything below `end` is durable. */
   head: ShardHead;

@@ -1,7 +1,7 @@
 // The values of the level driver. Numbers are big-endian; a string has its length in bytes in front, u32.
 //
 //   shard     number u32 | cleanup u8 (0 delete, 1 compact, 2 keep) | retentionMs u64 + 1, 0 for none
-//             | retentionBytes u64 + 1, 0 for none
+//             | retentionBytes u64 + 1, 0 for none | tombstoneMs u64 + 1, 0 for none; may be missing
 //   head      logStart u64 | end u64 | time of the last record u64 | payload bytes of all records u64
 //   record    timestamp u64 | has a key u8 | key string, when it has one | tags u16 | each a string | payload to the end
 //   newest    offset u64 | payload bytes u32 | tags u16 | each a string
@@ -52,11 +52,12 @@ export function decodeOffset(bytes: Buffer): Offset {
 }
 
 export function encodeShard({ number, config }: ShardEntry): Buffer {
-  const { cleanup, retentionMs, retentionBytes } = config;
+  const { cleanup, retentionMs, retentionBytes, tombstoneMs } = config;
   const writer = new ByteWriter(32).u32(number).u8(CLEANUPS.indexOf(cleanup));
   return writer
     .u64((retentionMs ?? -1) + 1)
     .u64((retentionBytes ?? -1) + 1)
+    .u64((tombstoneMs ?? -1) + 1)
     .finish();
 }
 
@@ -66,12 +67,14 @@ export function decodeShard(bytes: Buffer): ShardEntry {
   const cleanup = CLEANUPS[reader.u8()] ?? 'keep';
   const retentionMs = reader.u64() - 1;
   const retentionBytes = reader.u64() - 1;
+  const tombstoneMs = reader.left >= 8 ? reader.u64() - 1 : -1;
   return {
     number,
     config: {
       cleanup,
       ...(retentionMs < 0 ? {} : { retentionMs }),
       ...(retentionBytes < 0 ? {} : { retentionBytes }),
+      ...(tombstoneMs < 0 ? {} : { tombstoneMs }),
     },
   };
 }

@@ -2,6 +2,7 @@
 
 import type { Clock } from '@robustmq/stdx/clock';
 import type { Capabilities } from '../capabilities.js';
+import { configChange } from '../config-change.js';
 import { StorageError } from '../errors.js';
 import { type ProducerHistory, ProducerTable } from '../producer-table.js';
 import type { AppendRecord, Offset, ShardId, StoredRecord } from '../record.js';
@@ -20,7 +21,7 @@ import {
 } from '../shard-storage.js';
 
 interface MemoryShard {
-  readonly config: ShardConfig;
+  config: ShardConfig;
   /** In offset order; with gaps where compaction dropped a record. */
   records: StoredRecord[];
   logStart: number;
@@ -58,8 +59,10 @@ export class MemoryShardStorage extends ShardStorage {
   protected override async _createShard(shard: ShardId, config: ShardConfig): Promise<void> {
     const existing = this.#shards.get(shard);
     if (existing) {
-      if (sameConfig(existing.config, config)) return;
-      throw new StorageError('SHARD_EXISTS', `shard ${shard} exists with another configuration`);
+      if (configChange(shard, existing.config, config) === 'none') return;
+      existing.config = config;
+      this.#enforceRetention(existing);
+      return;
     }
     this.#shards.set(shard, {
       config,
@@ -241,10 +244,6 @@ export class MemoryShardStorage extends ShardStorage {
     if (!found) throw new StorageError('SHARD_NOT_FOUND', `no shard ${shard}: create it first`);
     return found;
   }
-}
-
-function sameConfig(a: ShardConfig, b: ShardConfig): boolean {
-  return a.cleanup === b.cleanup && a.retentionMs === b.retentionMs && a.retentionBytes === b.retentionBytes;
 }
 
 /** The place of the first record at or behind an offset. */

@@ -10,7 +10,10 @@ export function lifecycleSuite(context: SuiteContext): void {
       const config: ShardConfig = { cleanup: 'delete', retentionMs: 1000, retentionBytes: 5000 };
       const shard = await context.shard('a/one', config);
       expect(await context.shard('a/one', { ...config })).toBe(shard);
-      expect(await codeOf(context.shard('a/one', { cleanup: 'delete', retentionMs: 1000 }))).toBe('SHARD_EXISTS');
+      for (const cleanup of ['keep', 'compact'] as const)
+        expect(['SHARD_EXISTS', 'NOT_SUPPORTED']).toContain(await codeOf(context.shard('a/one', { cleanup })));
+      for (const bad of [{ retentionMs: -1 }, { retentionBytes: 0.5 }, { tombstoneMs: Number.NaN }])
+        expect(await codeOf(context.shard('bad', { cleanup: 'delete', ...bad }))).toBe('INVALID_ARGUMENT');
       expect(await context.storage.describeShard(shard)).toEqual({ shard, config, logStart: 0, end: 0 });
       await context.shard('b');
       await context.shard('a/three');
@@ -21,6 +24,18 @@ export function lifecycleSuite(context: SuiteContext): void {
       expect(await context.storage.listShards()).toEqual(['a/three', 'b']);
       expect(await codeOf(context.storage.deleteShard(shard))).toBe('SHARD_NOT_FOUND');
       expect(await codeOf(context.storage.append(shard, [record('x')]))).toBe('SHARD_NOT_FOUND');
+    });
+
+    it('take over another retention, and keep it', async () => {
+      const before: ShardConfig = { cleanup: 'delete', retentionMs: 1_000_000 };
+      const after: ShardConfig = { cleanup: 'delete', retentionBytes: 5_000_000 };
+      const shard = await context.shard('changed', before);
+      await context.append(shard, 'a');
+      expect(await context.shard('changed', after)).toBe(shard);
+      expect(await context.storage.describeShard(shard)).toEqual({ shard, config: after, logStart: 0, end: 1 });
+      if (context.options.persistent) await context.reopen();
+      expect(await context.storage.describeShard(shard)).toEqual({ shard, config: after, logStart: 0, end: 1 });
+      expect(texts(await context.readAll(shard))).toEqual(['a']);
     });
 
     it('begin empty when they are created again', async () => {
@@ -174,6 +189,16 @@ export function lifecycleSuite(context: SuiteContext): void {
       await context.eventually(async () => (await context.storage.describeShard(shard)).logStart > 0);
       expect(texts(await context.readAll(shard))).toEqual(['young']);
       expect((await context.readAll(kept)).length).toBe(3);
+    });
+
+    it('applies a retention that was changed to what is there', async () => {
+      const shard = await context.shard('changed', { cleanup: 'delete' });
+      await context.append(shard, 'old', 'older than its neighbour');
+      context.clock.advance(700_000);
+      await context.append(shard, 'young');
+      await context.shard('changed', { cleanup: 'delete', retentionMs: 600_000 });
+      await context.eventually(async () => (await context.storage.describeShard(shard)).logStart === 2);
+      expect(texts(await context.readAll(shard))).toEqual(['young']);
     });
 
     it('drops the oldest records by size', async () => {
