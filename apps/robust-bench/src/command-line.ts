@@ -43,7 +43,7 @@ export async function parseCommandLine(argv: readonly string[], around: Surround
     .parserConfiguration({ 'dot-notation': false })
     .exitProcess(false)
     .fail((message, error) => {
-      throw error ?? new RuntimeError('USAGE', `${message}. See robust-bench mqtt --help`);
+      throw error ?? new RuntimeError('USAGE', `${message.replace(/\s+/g, ' ')}. See robust-bench mqtt --help`);
     })
     .parseAsync([...argv]);
   return request;
@@ -116,7 +116,7 @@ function connectionOptions(command: Argv) {
     .option('broker-pid', { type: 'string', describe: 'process whose CPU and memory to report; several with commas' })
     .option('prefix', { type: 'string', describe: 'of topics and client ids' })
     .option('run', { type: 'number', describe: 'number that tells the messages of this run from others' })
-    .option('json', { type: 'string', describe: 'file for the result as JSON; - is standard output' });
+    .option('json', { type: 'string', nargs: 1, describe: 'file for the result as JSON; - is standard output' });
 }
 
 function loadOptions<T>(command: Argv<T>) {

@@ -203,12 +203,12 @@ export class LoadRun {
     return this.#publishers.reduce((sum, publisher) => sum + publisher.underWay, 0);
   }
 
+  /** Also after a stop from outside: what was sent is still judged. */
   async #drain(endedMs: number): Promise<void> {
-    const { sides, drainMs } = this.#plan;
+    if (this.#plan.sides === 'subscribe') return;
     const since = () => this.#clock.now() - Math.max(endedMs, this.#tally.lastReceivedMs);
-    while (sides !== 'subscribe' && !this.#isComplete() && since() < drainMs) {
-      if (this.#clock.now() - endedMs > DRAIN_MS_MAX) return;
-      if ((await this.#wait.pause(DRAIN_LOOK_MS)) === 'interrupted') return;
+    while (!this.#isComplete() && since() < this.#plan.drainMs && this.#clock.now() - endedMs < DRAIN_MS_MAX) {
+      if ((await this.#wait.pauseThoughStopped(DRAIN_LOOK_MS)) === 'failed') return;
     }
   }
 

@@ -45,6 +45,16 @@ export class RunWait {
     });
   }
 
+  /** Ends early only when the run fails. To be used for short times. */
+  async pauseThoughStopped(ms: number): Promise<'elapsed' | 'failed'> {
+    if (this.failure === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#clock.setTimer(ms, resolve);
+      });
+    }
+    return this.failure === undefined ? 'elapsed' : 'failed';
+  }
+
   /** Opens the connections, or as many as there are when the run is stopped. */
   async openOrStop(opening: Opening): Promise<void> {
     if (this.#stopSignal.aborted) return;

@@ -120,6 +120,19 @@ describe('a load on our broker', () => {
     expect(seen).toMatchObject({ ...FLAWLESS, sent: 0, received: published.sent });
   });
 
+  it('that is stopped early waits for what is under way', async () => {
+    await using broker = await startBroker();
+    const stop = new AbortController();
+    const onProgress: RunDeps['onProgress'] = ({ phase, tally }) => {
+      if (phase === 'measuring' && tally.received > 0) stop.abort();
+    };
+    const deps = { ...depsFor(broker.addresses[0]?.port ?? 0), stopSignal: stop.signal, onProgress };
+    const report = await new LoadRun({ ...SHORT, qos: 1, durationMs: 60_000 }, deps).run();
+    expect(report).toMatchObject(FLAWLESS);
+    expect(report.seconds).toBeLessThan(30);
+    expect(report.received).toBe(report.sent);
+  });
+
   it('leaves no session behind', async () => {
     await using broker = await startBroker();
     const port = broker.addresses[0]?.port ?? 0;
