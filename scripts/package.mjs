@@ -12,14 +12,16 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { create } from 'tar';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const app = join(root, 'apps/robust-server');
+const bench = join(root, 'apps/robust-bench');
 const { values: options } = parseArgs({
   options: {
     platform: { type: 'string', default: `${process.platform}-${process.arch}` },
@@ -30,8 +32,9 @@ const { version } = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8'));
 const name = `robustmq-${version}-${options.platform}`;
 const stage = join(options.out, name);
 
-if (!existsSync(join(app, 'dist/robust-server.mjs'))) {
-  const { status } = spawnSync(process.execPath, [join(root, 'scripts/bundle.mjs')], { cwd: app, stdio: 'inherit' });
+for (const folder of [app, bench]) {
+  if (existsSync(join(folder, 'dist', `${basename(folder)}.mjs`))) continue;
+  const { status } = spawnSync(process.execPath, [join(root, 'scripts/bundle.mjs')], { cwd: folder, stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
 }
 const natives = readdirSync(join(app, 'dist/native')).filter(
@@ -46,10 +49,14 @@ if (natives.length === 0) {
 
 rmSync(stage, { recursive: true, force: true });
 for (const folder of ['bin', 'lib/native', 'config']) mkdirSync(join(stage, folder), { recursive: true });
-copyFileSync(join(app, 'dist/bin/robust-server'), join(stage, 'bin/robust-server'));
-chmodSync(join(stage, 'bin/robust-server'), 0o755);
-copyFileSync(join(app, 'dist/robust-server.mjs'), join(stage, 'lib/robust-server.mjs'));
-copyFileSync(join(app, 'dist/THIRD-PARTY-NOTICES.txt'), join(stage, 'THIRD-PARTY-NOTICES.txt'));
+for (const folder of [app, bench]) {
+  const program = basename(folder);
+  copyFileSync(join(folder, 'dist/bin', program), join(stage, 'bin', program));
+  chmodSync(join(stage, 'bin', program), 0o755);
+  copyFileSync(join(folder, 'dist', `${program}.mjs`), join(stage, 'lib', `${program}.mjs`));
+}
+const notices = [app, bench].map((folder) => readFileSync(join(folder, 'dist/THIRD-PARTY-NOTICES.txt'), 'utf8'));
+writeFileSync(join(stage, 'THIRD-PARTY-NOTICES.txt'), mergedNotices(notices));
 for (const file of natives) copyFileSync(join(app, 'dist/native', file), join(stage, 'lib/native', file));
 cpSync(join(root, 'config'), join(stage, 'config'), { recursive: true });
 for (const file of ['LICENSE', 'README.md']) copyFileSync(join(root, file), join(stage, file));
@@ -58,3 +65,9 @@ const archive = `${stage}.tar.gz`;
 await create({ file: archive, cwd: options.out, gzip: { level: 9 }, portable: true }, [name]);
 rmSync(stage, { recursive: true, force: true });
 console.log(`${archive} (${(statSync(archive).size / 1e6).toFixed(2)} MB)`);
+
+/** Each package once, whichever bundles hold it. */
+function mergedNotices(texts) {
+  const rule = `\n${'-'.repeat(78)}\n\n`;
+  return [...new Set(texts.flatMap((text) => text.split(rule)))].sort().join(rule);
+}
