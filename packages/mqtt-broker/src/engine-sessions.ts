@@ -154,7 +154,10 @@ export class EngineSessions {
     };
     // Without a place it was not stored, and a restart knows nothing of it anyway.
     if (at === undefined || session.lifetime === 'transient') release();
-    else this.#sessionLog.note(session, { kind: 'released', packetId, at }, release);
+    else {
+      const failed = () => {}; // the client is disconnected, and sends PUBREL again
+      this.#sessionLog.note(session, { kind: 'released', packetId, at }, { then: release, failed });
+    }
   }
 
   async #snapshotIfDue(): Promise<void> {

@@ -113,6 +113,8 @@ export class ScriptedClient {
     };
   }
 
+  isDetached = false;
+
   get session(): AttachedSession {
     if (this.#session === undefined) throw new Error('not attached');
     return this.#session;
@@ -188,6 +190,7 @@ export class ScriptedClient {
   /** The broker has died: neither side hears the other any more. */
   breakOff(): void {
     this.state = 'closed';
+    this.isDetached = true;
     this.#outbox.close();
   }
 
@@ -205,6 +208,7 @@ export class ScriptedClient {
     this.#outbox.flush();
     this.state = 'closed';
     this.#outbox.close();
+    this.isDetached = true;
     await this.session.detach(reason);
   }
 

@@ -35,6 +35,12 @@ import { resendPublish } from './resend-publish.js';
 import { SendWindow, sendPubrel, sendPubrelForUnknown } from './send-window.js';
 import type { DeliveryLink, Grant, Lease, SessionDelivery, StoredAt } from './session-delivery.js';
 
+/** What becomes of a step: one of the two is called. */
+export interface StepOutcome {
+  readonly then: () => void;
+  readonly failed: () => void;
+}
+
 export type OutboundStep = 'sent' | 'received' | 'completed';
 
 export interface DurableDeliveryDeps {
@@ -45,10 +51,10 @@ export interface DurableDeliveryDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly reader: MessageReader;
-  /** D4. `then` runs when it is kept, and not at all when it cannot be: the client is then disconnected. */
+  /** D4. When it cannot be kept the client is disconnected. */
   readonly note: (
     step: { readonly kind: OutboundStep; readonly packetId: number; readonly at: StoredAt },
-    then?: () => void,
+    outcome?: StepOutcome,
   ) => void;
   /** The end of what was handed out of a shard. */
   readonly endOf: (shard: number) => number;
@@ -76,6 +82,8 @@ interface Inflight {
   readonly lease: Lease | undefined;
   /** unsent → sent → releasing → released; `unsent` and `releasing` wait for the session log (D4). */
   stage: 'unsent' | 'sent' | 'releasing' | 'released';
+  /** The session log could not take what the stage waits for: the next connection tries again. */
+  step: 'fine' | 'failed';
 }
 
 /** What a restart brings back of one QoS 2 delivery. */
@@ -134,7 +142,7 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
     for (const { packetId, at, stage } of from.deliveries ?? []) {
       this.#window.ids.occupy(packetId, stage === 'sent' ? PacketIdState.qos2 : PacketIdState.released);
       const restored = { message: undefined, grant: undefined, lease: undefined };
-      this.#inflight.set(packetId, { packetId, qos: 2, at, ...restored, stage });
+      this.#inflight.set(packetId, { packetId, qos: 2, at, ...restored, stage, step: 'fine' });
       this.#restored.add(at);
     }
   }
@@ -184,6 +192,7 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
     this.#phase = 'started';
     this.#resend = [];
     for (const entry of this.#inflight.values()) {
+      if (entry.step === 'failed') this.#noteStage(entry);
       if (entry.stage === 'released')
         sendPubrel(link, entry.packetId); // D3
       else if (entry.stage !== 'releasing') this.#resend.push(entry);
@@ -283,18 +292,34 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
     entry.stage = 'releasing';
     this.#inflight.delete(entry.packetId); // to the back: PUBRELs are repeated in the order of PUBRECs [MQTT-4.6.0-4]
     this.#inflight.set(entry.packetId, entry);
-    const then = () => {
-      entry.stage = 'released'; // D4
-      if (this.#phase === 'started' && this.#link !== undefined) sendPubrel(this.#link, entry.packetId);
-    };
-    this.#noteStep('received', entry, then);
+    this.#noteStage(entry);
     if (entry.at !== undefined && entry.lease === undefined) this.#done.add(entry.at);
   }
 
   /** A message of no message shard is not there after a restart, and so is what is known of it; nor is a lease. */
-  #noteStep(kind: OutboundStep, { packetId, at, lease }: Inflight, then: () => void): void {
-    if (at === undefined || lease !== undefined) then();
-    else this.#deps.note({ kind, packetId, at }, then);
+  #noteStage(entry: Inflight): void {
+    const { packetId, at, lease, stage } = entry;
+    entry.step = 'fine';
+    const then = stage === 'unsent' ? () => this.#onSentNoted(entry) : () => this.#onReceivedNoted(entry);
+    if (at === undefined || lease !== undefined) {
+      then();
+      return;
+    }
+    const failed = () => {
+      entry.step = 'failed';
+    };
+    this.#deps.note({ kind: stage === 'unsent' ? 'sent' : 'received', packetId, at }, { then, failed });
+  }
+
+  #onSentNoted(entry: Inflight): void {
+    entry.stage = 'sent'; // D4
+    this.#sendOutgoing();
+    if (this.#resend[0] === entry) this.#maybePump();
+  }
+
+  #onReceivedNoted(entry: Inflight): void {
+    entry.stage = 'released'; // D4
+    if (this.#phase === 'started' && this.#link !== undefined) sendPubrel(this.#link, entry.packetId);
   }
 
   #noteCompleted({ packetId, at, lease, qos }: Inflight): void {
@@ -362,7 +387,8 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
     if (packetId === 0) return 'dropped'; // all ids taken: the quota is smaller, so this cannot be
     this.#window.spend();
     const kept = at === undefined || lease !== undefined ? message : undefined;
-    const entry: Inflight = { packetId, qos, at, message: kept, grant, lease, stage: qos === 1 ? 'sent' : 'unsent' };
+    const stage = qos === 1 ? 'sent' : 'unsent';
+    const entry: Inflight = { packetId, qos, at, message: kept, grant, lease, stage, step: 'fine' };
     this.#inflight.set(packetId, entry);
     this.#deps.stats.delivered++;
     if (qos === 1 && this.#outgoing.length === 0) {
@@ -370,12 +396,7 @@ export class DurableDelivery implements SessionDelivery, CursorOwner {
       return 'sent';
     }
     this.#outgoing.push({ entry, frame }); // D5
-    if (qos === 2)
-      this.#noteStep('sent', entry, () => {
-        entry.stage = 'sent'; // D4
-        this.#sendOutgoing();
-        if (this.#resend[0] === entry) this.#maybePump();
-      });
+    if (qos === 2) this.#noteStage(entry);
     return 'sent';
   }
 

@@ -104,7 +104,7 @@ export class SessionFactory {
         logger,
         reader,
         endOf,
-        note: (step, then) => sessionLog.note(session, step, then),
+        note: (step, outcome) => sessionLog.note(session, step, outcome),
         grantFor: (message, at) => session.grantFor(message, at),
         onRoom: () => onRoom(session),
         onProgress: () => onProgress(delivery),

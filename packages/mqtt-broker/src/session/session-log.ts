@@ -18,6 +18,7 @@ import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { Offset, ShardId, ShardStorage } from '@robustmq/storage-adapter';
 import { ReasonCode } from '../codec/reason-codes.js';
+import type { StepOutcome } from '../deliver/durable-delivery.js';
 import { MessageLog } from '../publish/message-log.js';
 import type { Session } from './session.js';
 import {
@@ -30,7 +31,7 @@ import {
 
 interface PendingStep {
   readonly session: Session | undefined;
-  readonly then: (() => void) | undefined;
+  readonly outcome: StepOutcome | undefined;
 }
 
 export interface SessionLogDeps {
@@ -64,19 +65,19 @@ export class SessionLog {
     this.#snapshotAt = from.snapshotAt;
     this.#snapshotEnds = from.messageEnds;
     const handler = {
-      onStored: ({ then }: PendingStep) => then?.(),
-      onRepeated: ({ then }: PendingStep) => then?.(),
-      onFollowed: ({ then }: PendingStep) => then?.(),
+      onStored: ({ outcome }: PendingStep) => outcome?.then(),
+      onRepeated: ({ outcome }: PendingStep) => outcome?.then(),
+      onFollowed: ({ outcome }: PendingStep) => outcome?.then(),
       onFailed: (step: PendingStep, error: unknown) => this.#onFailed(step, error),
       onGap: () => {}, // only this node writes it; a failed append that is there after all is applied at a start
     };
     this.#log = new MessageLog({ ...deps, handler }, [{ id: from.id, end: from.end }]);
   }
 
-  /** `then` runs when the step is kept (Q1). When it cannot be, the client is disconnected and comes back. */
-  note(session: Session, step: Omit<SessionStep, 'clientId' | 'epoch'>, then?: () => void): void {
+  /** `outcome.then` runs when the step is kept (Q1). When it cannot be, the client is disconnected and comes back. */
+  note(session: Session, step: Omit<SessionStep, 'clientId' | 'epoch'>, outcome?: StepOutcome): void {
     const { clientId, epoch } = session;
-    this.#log.enqueue(0, { payload: encodeStep({ ...step, clientId, epoch }) }, { session, then });
+    this.#log.enqueue(0, { payload: encodeStep({ ...step, clientId, epoch }) }, { session, outcome });
   }
 
   /**
@@ -118,7 +119,8 @@ export class SessionLog {
     await this.#deps.storage.trim(this.#id, firstOffset); // Q2
   }
 
-  #onFailed({ session }: PendingStep, error: unknown): void {
+  #onFailed({ session, outcome }: PendingStep, error: unknown): void {
+    outcome?.failed();
     this.#deps.logger.error(
       { error: errorMessage(error), clientId: session?.clientId },
       'the session log could not be written',
