@@ -51,7 +51,7 @@ describe('Dockerfile', () => {
   const dockerfile = read('docker/Dockerfile');
 
   it('installs the pnpm of the workspace', () => {
-    expect(dockerfile).toContain(JSON.parse(read('package.json')).packageManager);
+    expect(dockerfile).toContain(JSON.parse(read('package.json'))['packageManager']);
   });
 
   it('starts and checks the command that the archive has', async () => {
