@@ -14,7 +14,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { create } from 'tar';
@@ -22,6 +22,11 @@ import { create } from 'tar';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const app = join(root, 'apps/robust-server');
 const bench = join(root, 'apps/robust-bench');
+/** The commands of the archive, each with its bundle in lib/. */
+const PROGRAMS = [
+  { folder: app, launcher: 'bin/robust-server', bundle: 'robust-server.mjs' },
+  { folder: bench, launcher: 'bin/robust-bench', bundle: 'robust-bench.mjs' },
+];
 const { values: options } = parseArgs({
   options: {
     platform: { type: 'string', default: `${process.platform}-${process.arch}` },
@@ -32,8 +37,8 @@ const { version } = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8'));
 const name = `robustmq-${version}-${options.platform}`;
 const stage = join(options.out, name);
 
-for (const folder of [app, bench]) {
-  if (existsSync(join(folder, 'dist', `${basename(folder)}.mjs`))) continue;
+for (const { folder, bundle } of PROGRAMS) {
+  if (existsSync(join(folder, 'dist', bundle))) continue;
   const { status } = spawnSync(process.execPath, [join(root, 'scripts/bundle.mjs')], { cwd: folder, stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
 }
@@ -49,13 +54,12 @@ if (natives.length === 0) {
 
 rmSync(stage, { recursive: true, force: true });
 for (const folder of ['bin', 'lib/native', 'config']) mkdirSync(join(stage, folder), { recursive: true });
-for (const folder of [app, bench]) {
-  const program = basename(folder);
-  copyFileSync(join(folder, 'dist/bin', program), join(stage, 'bin', program));
-  chmodSync(join(stage, 'bin', program), 0o755);
-  copyFileSync(join(folder, 'dist', `${program}.mjs`), join(stage, 'lib', `${program}.mjs`));
+for (const { folder, launcher, bundle } of PROGRAMS) {
+  copyFileSync(join(folder, 'dist', launcher), join(stage, launcher));
+  chmodSync(join(stage, launcher), 0o755);
+  copyFileSync(join(folder, 'dist', bundle), join(stage, 'lib', bundle));
 }
-const notices = [app, bench].map((folder) => readFileSync(join(folder, 'dist/THIRD-PARTY-NOTICES.txt'), 'utf8'));
+const notices = PROGRAMS.map(({ folder }) => readFileSync(join(folder, 'dist/THIRD-PARTY-NOTICES.txt'), 'utf8'));
 writeFileSync(join(stage, 'THIRD-PARTY-NOTICES.txt'), mergedNotices(notices));
 for (const file of natives) copyFileSync(join(app, 'dist/native', file), join(stage, 'lib/native', file));
 cpSync(join(root, 'config'), join(stage, 'config'), { recursive: true });
