@@ -25,4 +25,6 @@ export default {
   coverageProvider: 'v8',
   collectCoverageFrom: ['src/**/*.ts', '!src/gen/**', '!src/**/*.test.ts'],
   maxWorkers: 2,
+  // Long enough for a machine that is busy with something else: tests are about what holds, not about how fast.
+  testTimeout: 120_000,
 };

@@ -47,23 +47,24 @@ function start(args) {
   server.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 143)));
 }
 
+/** One package's tests at a time: jest already uses all cores, and tests that share them starve each other. */
 function test(args) {
-  const turbo = join(root, 'node_modules/.bin/turbo');
-  const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' };
-  const path = `${join(root, 'node_modules/.bin')}:${process.env.PATH}`;
-  const { status } = spawnSync(
-    turbo,
-    ['run', 'build', 'typecheck', 'test', '--continue', '--output-logs=new-only', ...args],
-    {
-      cwd: root,
-      stdio: ['ignore', 'inherit', 'inherit'],
-      env: { ...env, PATH: path },
-    },
-  );
+  const built = turbo(['build', 'typecheck', '--concurrency=2']);
+  const tested = turbo(['test', '--concurrency=1', '--continue', ...args]);
   const summary = spawnSync(process.execPath, [join(root, 'scripts/summary.mjs')], {
     stdio: ['ignore', 'inherit', 'inherit'],
   });
-  process.exit(status || summary.status || 0);
+  process.exit(built || tested || summary.status || 0);
+}
+
+function turbo(args) {
+  const bin = join(root, 'node_modules/.bin');
+  const { status } = spawnSync(join(bin, 'turbo'), ['run', ...args, '--output-logs=new-only'], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', PATH: `${bin}:${process.env.PATH}` },
+  });
+  return status ?? 1;
 }
 
 function run(command, args, cwd = root) {
