@@ -10,6 +10,7 @@
 
 import { assert } from '@robustmq/stdx/assert';
 import { MiB } from '@robustmq/stdx/byte-size';
+import { errorMessage } from '@robustmq/stdx/coded-error';
 import { MetaError } from '../errors.js';
 import type { RecordSink } from '../state/record-ledger.js';
 import type { LevelDatabase } from './level-database.js';
@@ -63,12 +64,12 @@ export class LevelStateStore implements RecordSink {
 
   /** Also removes what an interrupted replace() has left. */
   static async open(db: LevelDatabase): Promise<LevelStateStore> {
-    const current = await db.get(CURRENT);
+    const current = await reading(db.get(CURRENT));
     const generation = current ? Number.parseInt(current.toString(), 16) : FIRST_GENERATION;
     if (!Number.isSafeInteger(generation)) throw new MetaError('DAMAGED', 'The stored state names no generation.');
     const store = new LevelStateStore(db, generation);
-    await db.clear({ lt: store.#key('') });
-    await db.clear({ gte: generationKey(generation + 1, ''), lt: CURRENT });
+    await reading(db.clear({ lt: store.#key('') }));
+    await reading(db.clear({ gte: generationKey(generation + 1, ''), lt: CURRENT }));
     if (!current) await db.batch([{ type: 'put', key: CURRENT, value: Buffer.from(hex(generation)) }], { sync: true });
     return store;
   }
@@ -84,7 +85,7 @@ export class LevelStateStore implements RecordSink {
 
   /** What was found at open(), undefined when nothing was. To be called once, before anything is written. */
   async load(): Promise<StoredView | undefined> {
-    const bytes = await this.#db.get(this.#key(HEADER));
+    const bytes = await reading(this.#db.get(this.#key(HEADER)));
     if (bytes) {
       this.#written = decodeHeader(bytes);
       return this.#view(this.#written, undefined);
@@ -233,7 +234,7 @@ export class LevelStateStore implements RecordSink {
     const prefix = this.#key('').length;
     try {
       for (;;) {
-        const rows = await iterator.nextv(ROWS_PER_READ);
+        const rows = await reading(iterator.nextv(ROWS_PER_READ));
         if (rows.length === 0) return;
         yield rows.map(([key, value]) => [key.slice(prefix), value] as const);
       }
@@ -248,6 +249,19 @@ export class LevelStateStore implements RecordSink {
 
   #checkSound(): void {
     if (this.#failure) throw this.#failure;
+  }
+}
+
+/** LevelDB says so when a block does not pass its checksum: what cannot be read is damaged, not absent. */
+async function reading<T>(read: Promise<T>): Promise<T> {
+  try {
+    return await read;
+  } catch (error) {
+    throw new MetaError(
+      'DAMAGED',
+      `The metadata state cannot be read: ${errorMessage(error)}. If the disk is sound, replace this node by one with an empty data directory and a new id.`,
+      { cause: error },
+    );
   }
 }
 

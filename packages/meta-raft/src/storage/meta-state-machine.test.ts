@@ -203,6 +203,27 @@ describe('MetaStateMachine', () => {
     }
   });
 
+  it('calls a database damaged that cannot be read, not empty', async () => {
+    for (const method of ['get', 'iterator'] as const) {
+      const db = await openMemoryDatabase();
+      const machine = await MetaStateMachine.open(db);
+      await machine.apply({ entries: entries([put('a', '1')]), membership });
+      await machine.flush();
+      const corruption = () => Promise.reject(new Error('Corruption: block checksum mismatch'));
+      const broken = { get: corruption, iterator: () => ({ nextv: corruption, close: async () => {} }) };
+      const damaged = new Proxy(db, {
+        get: (target, property) => {
+          const value: unknown = property === method ? broken[method] : Reflect.get(target, property);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+      await expect(MetaStateMachine.open(damaged)).rejects.toMatchObject({
+        code: 'DAMAGED',
+        message: expect.stringContaining('Corruption: block checksum mismatch'),
+      });
+    }
+  });
+
   it('fails for good when the database does, and says why', async () => {
     const machine = await MetaStateMachine.open(failingAfter(await openMemoryDatabase(), 1));
     await machine.apply({ entries: entries([put('a', '1')]), membership });
