@@ -27,6 +27,7 @@ import type { MatchResult } from '../route/subscription-index.js';
 import type { Session } from '../session/session.js';
 import type { SessionLink } from '../session/session-link.js';
 import type { LocalMessage } from '../session/session-port.js';
+import type { PendingAck } from './ack-queue.js';
 import type { MessageLog, MessageLogHandler } from './message-log.js';
 import { Publication } from './publication.js';
 import type { PublisherBrake } from './publisher-brake.js';
@@ -78,18 +79,29 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
 
   /**
    * A retained QoS 2 packet, sent again after a restart that found it in its message shard: its append to the
-   * retained shard may have been lost, so it is retained (again) before it is answered (P1).
+   * retained shard may have been lost, so it is retained (again) before it is answered (P1). When that fails the
+   * client is disconnected: a PUBREC that refuses would free the packet id of a message that is kept.
    */
   retainAgain(link: SessionLink, packet: PublishPacket): void {
-    const { packetId } = packet;
-    const publication = new Publication(this.#messageOf(link, packet), {
-      packetId,
-      session: link.session,
-      acks: link.acks,
-    });
-    link.acks.push(publication);
-    const waits = this.#retain(publication, this.#deps.retained) && publication.pending > 0;
-    if (!waits && publication.answer === undefined) this.#settleNow(publication);
+    const { retained, clock } = this.#deps;
+    const message = this.#messageOf(link, packet);
+    message.own();
+    message.stamp(clock.wallTime());
+    if (retained.admits(message) === 'full') {
+      link.acks.answer(packet.packetId, 2, ReasonCode.success); // kept, and not retained: counted there
+      return;
+    }
+    const ack: PendingAck = { packetId: packet.packetId, qos: 2, answer: undefined, acks: link.acks };
+    link.acks.push(ack);
+    retained.keep(message).then(
+      () => {
+        const known = link.session.incoming.get(packet.packetId);
+        if (known?.kind === 'restored') link.session.incoming.set(packet.packetId, { ...known, kind: 'received' });
+        ack.answer = ReasonCode.success;
+        link.acks.release();
+      },
+      (error: unknown) => link.port.disconnect(reasonOf(error)),
+    );
   }
 
   /** A message of the broker itself or of code around it. */
