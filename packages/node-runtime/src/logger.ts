@@ -93,7 +93,8 @@ function standardOutput(): LogDestination {
 function prettyStream(destination: LogDestination, colours: 'coloured' | 'plain'): DestinationStream {
   const format = pretty.prettyFactory({
     colorize: colours === 'coloured',
-    ignore: 'pid,hostname',
+    // A person watches one node, and the texts of steps say their number and time themselves.
+    ignore: 'pid,hostname,node,step,tookMs',
     translateTime: 'SYS:HH:MM:ss.l',
     singleLine: true,
     levelKey: 'level',

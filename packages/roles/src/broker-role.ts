@@ -85,6 +85,6 @@ function possibleConnections({ config, loaded, log }: Node): number {
     maxConnections: config.mqtt.limits.max_connections,
     isExplicit: loaded.given.has('mqtt.limits.max_connections'),
   });
-  if (verdict.kind === 'lowered') log.warn(verdict.warning);
+  if (verdict.kind === 'lowered') log.info(verdict.warning);
   return verdict.maxConnections;
 }
