@@ -2,12 +2,12 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, openSync, readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { connectMeta } from '@robustmq/meta-raft/client';
 
-const OURS = join(process.cwd(), 'apps/meta-only/dist/bin/meta-only');
+const OURS = join(process.cwd(), 'apps/meta-only/dist');
 const MEMBERS = [0, 1, 2] as const;
 /** Of /proc/<pid>/stat: what the kernel counts processor time in. */
 const TICKS_PER_SECOND = 100;
@@ -46,6 +46,7 @@ export class BenchCluster {
     const directory = join(scratch, name);
     mkdirSync(directory);
     const ports = await freePorts(6);
+    if (name === 'ours') cpSync(OURS, join(directory, 'dist'), { recursive: true }); // a build may replace it meanwhile
     const members = name === 'ours' ? ourMembers(directory, ports) : etcdMembers(directory, ports);
     const cluster = new BenchCluster(name, members, join(directory, 'log'));
     await Promise.all(MEMBERS.map((member) => cluster.restart(member)));
@@ -125,7 +126,11 @@ function ourMembers(directory: string, ports: readonly number[]): Member[] {
     const http = `127.0.0.1:${ports[id + 3]}`;
     const set = [`node_id=${id + 1}`, `grpc.bind=${endpoint}`, `http.bind=${http}`, 'log.format=json'];
     const args = ['start', '--data-path', join(directory, String(id)), ...set.flatMap((each) => ['--set', each])];
-    return { endpoint, metrics: `http://${http}/metrics`, command: [OURS, ...args, ...peers] };
+    return {
+      endpoint,
+      metrics: `http://${http}/metrics`,
+      command: [join(directory, 'dist/bin/meta-only'), ...args, ...peers],
+    };
   });
 }
 

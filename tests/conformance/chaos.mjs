@@ -2,7 +2,7 @@
 // node tests/conformance/chaos.mjs [--minutes N] [--seed S] [--faults a,b,c] [--damage]
 // Runs of about a minute, each with the next seed, until the time is over. One line for each; exit 1 when something that
 // was seen cannot be true, with the command that repeats the plan.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -20,6 +20,7 @@ const { values } = parseArgs({
 });
 const here = dirname(fileURLToPath(import.meta.url));
 const bundles = mkdtempSync(join(here, '.run-'));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
 process.on('exit', () => rmSync(bundles, { recursive: true, force: true }));
 const load = async (name) => {
   const outfile = join(bundles, `${name}.mjs`);
@@ -40,6 +41,9 @@ const load = async (name) => {
   return await import(pathToFileURL(outfile).href);
 };
 const { runChaos, canMount } = await load('chaos');
+// A build may replace the artefact while this runs.
+cpSync(join(here, '../../apps/meta-only/dist'), join(bundles, 'dist'), { recursive: true });
+const launcher = join(bundles, 'dist/bin/meta-only');
 
 const end = Date.now() + Number(values.minutes) * 60_000;
 const totals = { runs: 0, operations: 0, unknown: 0, watched: 0, faults: 0, violations: 0 };
@@ -53,6 +57,7 @@ for (let seed = Number(values.seed); totals.runs === 0 || Date.now() < end; seed
     const report = await runChaos({
       directory,
       seed,
+      launcher,
       ...(values.faults ? { faults: values.faults.split(',') } : {}),
       until: () => Date.now() > runEnd,
       ...(small ? { smallDiskMebibytes: 12 } : {}),

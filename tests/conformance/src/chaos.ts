@@ -20,6 +20,7 @@ export interface ChaosOptions {
   /** Flips bits of one node's files at the end: that node may refuse to run, and the others must go on. */
   readonly damages?: readonly ('log' | 'state')[];
   readonly say?: (line: string) => void;
+  readonly launcher?: string;
 }
 
 export interface ChaosReport extends WorkloadReport {
@@ -39,6 +40,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const small = options.smallDiskMebibytes;
   const cluster = await MetaCluster.start({
     directory: options.directory,
+    ...(options.launcher === undefined ? {} : { launcher: options.launcher }),
     ...(small === undefined ? {} : { small: { node: 3, mebibytes: small } }),
   });
   try {

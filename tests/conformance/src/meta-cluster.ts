@@ -14,6 +14,8 @@ export interface MetaClusterOptions {
   /** This node's data lies on a file system in memory of so many MiB; needs root. */
   readonly small?: { readonly node: NodeId; readonly mebibytes: number };
   readonly set?: Readonly<Record<string, string>>;
+  /** Instead of the one in the app's dist folder, which a build may replace meanwhile. */
+  readonly launcher?: string;
 }
 
 interface Seat {
@@ -28,8 +30,15 @@ export class MetaCluster {
   /** By `from>to`. */
   readonly #wires = new Map<string, TcpProxy>();
 
+  /** Whatever ends this program, no node outlives it. */
+  readonly #onExit = () => {
+    for (const id of this.#seats.keys()) this.#seat(id).process?.signal('SIGKILL');
+    this.#unmount();
+  };
+
   private constructor(options: MetaClusterOptions) {
     this.#options = options;
+    process.once('exit', this.#onExit);
   }
 
   static async start(options: MetaClusterOptions): Promise<MetaCluster> {
@@ -86,8 +95,9 @@ export class MetaCluster {
       const reached = peer === id ? port : this.#wire(id, peer).port;
       return [`meta.peers.${peer}`, `127.0.0.1:${reached}`];
     });
-    const process = new ServerProcess({
+    const server = new ServerProcess({
       app: 'meta-only',
+      ...(this.#options.launcher === undefined ? {} : { launcher: this.#options.launcher }),
       dataPath,
       set: {
         node_id: String(id),
@@ -96,8 +106,8 @@ export class MetaCluster {
         ...this.#options.set,
       },
     });
-    this.#seat(id).process = process;
-    return process;
+    this.#seat(id).process = server;
+    return server;
   }
 
   async kill(id: NodeId): Promise<void> {
@@ -125,12 +135,16 @@ export class MetaCluster {
   }
 
   async close(): Promise<void> {
-    for (const id of NODES) this.signal(id, 'SIGCONT');
-    await Promise.all(NODES.map((id) => this.kill(id)));
+    await Promise.all([...this.#seats.keys()].map((id) => this.kill(id)));
     for (const wire of this.#wires.values()) await wire.close();
-    const { small, directory } = this.#options;
-    if (small) spawnSync('umount', [this.#seat(small.node).dataPath]);
-    await rm(directory, { recursive: true, force: true });
+    this.#unmount();
+    process.off('exit', this.#onExit);
+    await rm(this.#options.directory, { recursive: true, force: true });
+  }
+
+  #unmount(): void {
+    const seat = this.#options.small && this.#seats.get(this.#options.small.node);
+    if (seat) spawnSync('umount', [seat.dataPath]);
   }
 
   #seat(id: NodeId): Seat {
