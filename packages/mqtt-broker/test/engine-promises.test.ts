@@ -211,6 +211,35 @@ describe('wills', () => {
   });
 });
 
+describe('a session that ends while meta or storage says no', () => {
+  const will = { topicName: 'w', payload: Buffer.from('gone'), qos: 1, retain: false, properties: undefined } as const;
+
+  it('leaves a record behind that the next session of the client replaces', async () => {
+    const first = await run.connect({ clientId: 'c', will });
+    run.metaClient.answers = 'refused';
+    await first.drop();
+    await settle();
+    run.metaClient.answers = 'given';
+    expect((await run.meta.range({ prefix: 'mqtt/' })).count).toBe(1);
+    const second = await run.connect({ clientId: 'c', will });
+    await second.disconnect();
+    expect((await run.meta.range({ prefix: 'mqtt/' })).count).toBe(0);
+  });
+
+  it('publishes its will as soon as storage takes it', async () => {
+    const watcher = await run.connect(durable('watcher'));
+    watcher.subscribe('w');
+    const client = await run.connect({ clientId: 'c', will });
+    run.storage.failAppends = 'UNAVAILABLE';
+    await client.drop();
+    await settle();
+    run.storage.failAppends = undefined;
+    await run.clock.advanceAndSettle(5000);
+    await settle();
+    expect(watcher.payloads).toEqual(['gone']);
+  });
+});
+
 describe('expiry and limits', () => {
   it('drops expired messages and rewrites what is left of the lifetime', async () => {
     const publisher = await run.connect({ clientId: 'p' });

@@ -3,6 +3,7 @@
 //
 //   R1. After a write whose outcome nobody knows, what is kept is read before the next: our own write must not
 //       be taken for somebody else's.
+//   R2. A new session may find the record of an ended one that could not be removed: it is replaced.
 
 import { MqttError } from '../errors.js';
 import type { SessionRecord } from './session-record.js';
@@ -66,10 +67,19 @@ export class RecordWriter {
     try {
       const revision = this.#revision === 'unknown' ? await this.#findRevision() : this.#revision;
       this.#revision = 'unknown'; // until it is known what came of the change
-      this.#revision = await change(revision);
+      this.#revision = await this.#tryOnce(revision, change);
     } catch (error) {
-      if (error instanceof MqttError && error.code === 'SESSION_FENCED') this.#deps.onFenced();
+      if (isFenced(error)) this.#deps.onFenced();
       throw error;
+    }
+  }
+
+  async #tryOnce(revision: number, change: (revision: number) => Promise<number>): Promise<number> {
+    try {
+      return await change(revision);
+    } catch (error) {
+      if (revision !== NO_REVISION || !isFenced(error)) throw error;
+      return await change(await this.#findRevision()); // R2
     }
   }
 
@@ -82,4 +92,8 @@ export class RecordWriter {
       throw new MqttError('SESSION_FENCED', `the session of client "${clientId}" has another owner now`);
     return kept.revision;
   }
+}
+
+function isFenced(error: unknown): boolean {
+  return error instanceof MqttError && error.code === 'SESSION_FENCED';
 }

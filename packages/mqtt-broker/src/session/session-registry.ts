@@ -116,6 +116,7 @@ export class SessionRegistry {
       session.willTimer?.cancel();
     }
     await Promise.allSettled(this.#turns.values());
+    this.#deps.wills.close();
   }
 
   async #attach({ port, connect, sessionExpirySeconds }: AttachRequest): Promise<AttachOutcome> {

@@ -7,7 +7,7 @@
 //       it and noting so does not publish it again to durable sessions; everybody else lost the connection.
 //   L3. The right to publish is asked again when it comes due: it may have gone since CONNECT.
 
-import type { Clock } from '@robustmq/stdx/clock';
+import type { Clock, Timer } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { Will } from '../codec/packets.js';
@@ -23,8 +23,13 @@ export interface WillDeskDeps {
   readonly policy: WillPolicy;
 }
 
+/** A will that storage does not take is tried again for a minute; a longer outage outlives its use. */
+const RETRY_MS = 5000;
+const RETRIES_MAX = 12;
+
 export class WillDesk {
   readonly #deps: WillDeskDeps;
+  readonly #retries = new Set<Timer>();
 
   constructor(deps: WillDeskDeps) {
     this.#deps = deps;
@@ -54,6 +59,12 @@ export class WillDesk {
     session.willTimer = undefined;
   }
 
+  /** What could not be published until now is given up. */
+  close(): void {
+    for (const timer of this.#retries) timer.cancel();
+    this.#retries.clear();
+  }
+
   discard(session: Session): void {
     this.cancelDelay(session);
     session.will = undefined;
@@ -74,14 +85,30 @@ export class WillDesk {
       ); // L3
       return;
     }
+    await this.#send({ clientId, epoch, will }, RETRIES_MAX);
+  }
+
+  /** L2 lets it be tried again. */
+  async #send(
+    what: { readonly clientId: string; readonly epoch: number; readonly will: Will },
+    retries: number,
+  ): Promise<void> {
+    const { clientId, epoch, will } = what;
+    const { publishPath, logger, clock, tenant } = this.#deps;
     try {
-      const id = `mqtt/${this.#deps.tenant}/will/${clientId}`;
-      await this.#deps.publishPath.publishWill(this.#messageOf(clientId, will), { id, epoch, sequence: 0 }); // L2
+      const producer = { id: `mqtt/${tenant}/will/${clientId}`, epoch, sequence: 0 };
+      await publishPath.publishWill(this.#messageOf(clientId, will), producer);
     } catch (error) {
-      this.#deps.logger.error(
-        { clientId, topic: will.topicName, error: errorMessage(error) },
-        'a will could not be published',
-      );
+      const fields = { clientId, topic: will.topicName, retries, error: errorMessage(error) };
+      if (retries === 0) logger.error(fields, 'a will could not be published, and is given up');
+      else {
+        logger.warn(fields, 'a will could not be published; trying again');
+        const timer = clock.setTimer(RETRY_MS, () => {
+          this.#retries.delete(timer);
+          void this.#send(what, retries - 1);
+        });
+        this.#retries.add(timer);
+      }
     }
   }
 
