@@ -1,5 +1,5 @@
 import type { QoS } from '../codec/packets.js';
-import type { Subscription } from './filter-subscribers.js';
+import type { Subscription } from './subscription.js';
 
 /** One session in a result (S1 of subscription-index.ts). Immutable, and shared by results. */
 export interface Delivery<Session> {

@@ -1,14 +1,5 @@
-import type { QoS } from '../codec/packets.js';
 import { type Delivery, deliveryOf } from './delivery.js';
-
-/** One session's subscription to one filter, as granted. */
-export interface Subscription<Session> {
-  readonly session: Session;
-  readonly qos: QoS;
-  readonly noLocal: boolean;
-  readonly retainAsPublished: boolean;
-  readonly subscriptionIdentifier: number | undefined;
-}
+import type { Subscription } from './subscription.js';
 
 /** Everyone who subscribed to one filter. Most filters have one subscriber; a Map is only made for the second. */
 export class FilterSubscribers<Session> {

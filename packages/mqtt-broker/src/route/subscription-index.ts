@@ -15,13 +15,14 @@
 import type { ShareMember, ShareStrategy } from '../share/share-strategy.js';
 import { SharedGroup, type SharedSubscription } from '../share/shared-group.js';
 import { type Delivery, mergeDeliveries } from './delivery.js';
-import { FilterSubscribers, type Subscription } from './filter-subscribers.js';
+import { FilterSubscribers } from './filter-subscribers.js';
 import { MatchCache } from './match-cache.js';
+import type { Subscription } from './subscription.js';
 import { endOfLevel, hasWildcard } from './topic-filter.js';
 import { TopicTrie } from './topic-trie.js';
 
 export type { Delivery } from './delivery.js';
-export type { Subscription } from './filter-subscribers.js';
+export type { Subscription } from './subscription.js';
 
 export class MatchResult<Session extends ShareMember> {
   readonly topicName: string;
