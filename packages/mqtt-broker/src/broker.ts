@@ -20,8 +20,7 @@ import { RefusalLog } from './connection/refusal-log.js';
 import type { ClientTransport } from './connection/transport.js';
 import { WriteTurn } from './connection/write-turn.js';
 import type { Listener } from './listener/listener.js';
-import { listenTcp } from './listener/tcp-listener.js';
-import { listenWebSocket } from './listener/websocket-listener.js';
+import { openListener } from './listener/open-listener.js';
 import { type BrokerNumbers, registerBrokerMetrics } from './metrics.js';
 import type { ListenerOptions, ResolvedBrokerOptions } from './options.js';
 import type { LocalMessage, MessageListener, SessionEngine } from './session/session-port.js';
@@ -51,11 +50,8 @@ export function authorizerOf(hooks: BrokerHooks | undefined): Authorizer {
   return hooks?.authorizer ? both(reservedTopicsAuthorizer, hooks.authorizer) : reservedTopicsAuthorizer;
 }
 
-/** Sockets accepted at once beyond what a listener serves wait in the kernel. */
-const BACKLOG = 4096;
 /** Sockets of a full node that are open for a moment, to be refused with a count and a line. */
 const REFUSED_AT_ONCE = 64;
-const TCP_KEEP_ALIVE_MS = 60_000;
 const REJECTION_LOG_INTERVAL_MS = 10_000;
 
 export class Broker implements AsyncDisposable {
@@ -209,23 +205,16 @@ export class Broker implements AsyncDisposable {
   }
 
   #listen(listener: ListenerOptions): Promise<Listener> {
-    const { host, port } = listener;
-    const accept = (transport: ClientTransport) => this.accept(transport);
-    if (listener.kind === 'tcp') {
-      return listenTcp({ host, port, backlog: BACKLOG, tcpKeepAliveMs: TCP_KEEP_ALIVE_MS }, accept);
-    }
-    const { packetBytesMax, connectTimeoutMs } = this.#options.limits;
-    const options = {
-      host,
-      port,
-      backlog: BACKLOG,
-      path: listener.path ?? '/mqtt',
-      origins: listener.origins,
-      messageBytesMax: packetBytesMax,
-      requestTimeoutMs: connectTimeoutMs,
+    const { clock, logger, refusals, limits } = this.#connectionDeps;
+    return openListener(listener, {
+      accept: (transport) => this.accept(transport),
+      clock,
+      logger,
+      refusals,
+      connectTimeoutMs: limits.connectTimeoutMs,
+      packetBytesMax: limits.packetBytesMax,
       connectionsMax: this.#options.connectionsMax + REFUSED_AT_ONCE,
-    };
-    return listenWebSocket(options, accept);
+    });
   }
 
   #reject(transport: ClientTransport): void {

@@ -9,18 +9,30 @@ import { resolveFrameDecoderOptions } from './codec/frame-decoder.js';
 import type { ConnectionLimits } from './connection/connection-deps.js';
 import { type EngineOptions, type ResolvedEngineOptions, resolveEngineOptions } from './engine-options.js';
 import { MqttError } from './errors.js';
+import type { TlsOptions } from './listener/tls-credentials.js';
+
+interface AnyListener {
+  readonly host: string;
+  readonly port: number;
+  /**
+   * Addresses and networks of load balancers, such as `10.0.0.0/8`. What connects from there must begin with a
+   * header of the PROXY protocol, version 1 or 2, and is taken for the client that the header names. Default: none.
+   */
+  readonly proxyProtocol?: readonly string[];
+}
+
+interface WebSocketListener extends AnyListener {
+  /** Default `/mqtt`, where client libraries look. */
+  readonly path?: string;
+  /** Values of the Origin header that are let in. Default: all, because MQTT over WebSocket carries no cookies. */
+  readonly origins?: readonly string[];
+}
 
 export type ListenerOptions =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  | {
-      readonly kind: 'ws';
-      readonly host: string;
-      readonly port: number;
-      /** Default `/mqtt`, where client libraries look. */
-      readonly path?: string;
-      /** Values of the Origin header that are let in. Default: all, because MQTT over WebSocket carries no cookies. */
-      readonly origins?: readonly string[];
-    };
+  | ({ readonly kind: 'tcp' } & AnyListener)
+  | ({ readonly kind: 'tls'; readonly tls: TlsOptions } & AnyListener)
+  | ({ readonly kind: 'ws' } & WebSocketListener)
+  | ({ readonly kind: 'wss'; readonly tls: TlsOptions } & WebSocketListener);
 
 export interface AuthOptions {
   /** From where clients may come that prove nothing. Default `loopback`: safe on a machine with an address. */

@@ -7,6 +7,18 @@ export interface PeerAddress {
   readonly port: number;
   /** Bytes from this machine: 127.0.0.0/8, ::1 or the in-memory transport. Decides what anonymous clients may do. */
   readonly scope: 'loopback' | 'remote';
+  /** What its TLS certificate says, where it showed one and an authority of ours has signed it. */
+  readonly certificate?: PeerCertificate | undefined;
+}
+
+/** A client certificate that was verified. */
+export interface PeerCertificate {
+  /** The CN of the subject; undefined when there is none, or more than one. */
+  readonly commonName: string | undefined;
+  /** The names of the subject's alternative name, without their kinds: hosts, addresses, URIs, mail addresses. */
+  readonly alternativeNames: readonly string[];
+  /** SHA-256 of the certificate, as `AB:CD:…`. */
+  readonly fingerprint: string;
 }
 
 /** What a transport calls. None of these may throw. */

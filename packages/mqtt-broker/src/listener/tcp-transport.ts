@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { type ClientTransport, type PeerAddress, scopeOf, type TransportReceiver } from '../connection/transport.js';
+import type { ClientTransport, PeerAddress, TransportReceiver } from '../connection/transport.js';
 
 /**
  * A client's TCP or TLS socket.
@@ -14,11 +14,10 @@ export class TcpTransport implements ClientTransport {
   receiver: TransportReceiver | undefined;
   failure: string | undefined;
 
-  constructor(socket: Socket, kind: 'tcp' | 'tls') {
+  constructor(socket: Socket, kind: 'tcp' | 'tls', peer: PeerAddress) {
     this.#socket = socket;
     this.kind = kind;
-    const address = socket.remoteAddress ?? ''; // gone already when the client has left
-    this.peer = { address, port: socket.remotePort ?? 0, scope: scopeOf(address) };
+    this.peer = peer;
   }
 
   get pendingBytes(): number {

@@ -6,7 +6,7 @@ const UNSUPPORTED_DATA = 1003;
 
 /** A client's WebSocket: MQTT packets in binary messages, cut anywhere. [MQTT-6.0.0-1] [MQTT-6.0.0-2] */
 export class WebSocketTransport implements ClientTransport {
-  readonly kind = 'ws';
+  readonly kind: 'ws' | 'wss';
   readonly peer: PeerAddress;
   readonly #socket: WebSocket;
   #receiver: TransportReceiver | undefined;
@@ -15,8 +15,9 @@ export class WebSocketTransport implements ClientTransport {
     if (this.#socket.bufferedAmount === 0) this.#receiver?.onDrain();
   };
 
-  constructor(socket: WebSocket, peer: PeerAddress) {
+  constructor(socket: WebSocket, kind: 'ws' | 'wss', peer: PeerAddress) {
     this.#socket = socket;
+    this.kind = kind;
     this.peer = peer;
   }
 
