@@ -34,12 +34,12 @@ export class BenchCluster {
   readonly name: ClusterName;
   readonly #members: readonly Member[];
   readonly #processes: (ChildProcess | undefined)[] = [];
-  readonly #log: string;
+  readonly #directory: string;
 
-  private constructor(name: ClusterName, members: readonly Member[], log: string) {
+  private constructor(name: ClusterName, members: readonly Member[], directory: string) {
     this.name = name;
     this.#members = members;
-    this.#log = log;
+    this.#directory = directory;
   }
 
   static async start(name: ClusterName, scratch: string): Promise<BenchCluster> {
@@ -48,7 +48,7 @@ export class BenchCluster {
     const ports = await freePorts(6);
     if (name === 'ours') cpSync(OURS, join(directory, 'dist'), { recursive: true }); // a build may replace it meanwhile
     const members = name === 'ours' ? ourMembers(directory, ports) : etcdMembers(directory, ports);
-    const cluster = new BenchCluster(name, members, join(directory, 'log'));
+    const cluster = new BenchCluster(name, members, directory);
     await Promise.all(MEMBERS.map((member) => cluster.restart(member)));
     return cluster;
   }
@@ -84,13 +84,34 @@ export class BenchCluster {
     this.#processes[member] = undefined;
   }
 
+  /** Starts a member again with a profiler, which writes when the member ends by SIGTERM. Ours only. */
+  async restartProfiled(member: number, directory: string): Promise<void> {
+    await this.restart(member, {
+      ROBUSTMQ_NODE_OPTIONS: `--max-semi-space-size=32 --cpu-prof --cpu-prof-dir=${directory}`,
+    });
+  }
+
+  async stop(member: number): Promise<void> {
+    const process = this.#processes[member];
+    process?.kill('SIGTERM');
+    if (process) await once(process, 'close');
+    this.#processes[member] = undefined;
+  }
+
+  get sourceMap(): string {
+    return join(this.#directory, 'dist/meta-only.mjs.map');
+  }
+
   /** Milliseconds from the start of the process to its first linearizable answer. */
-  async restart(member: number): Promise<number> {
+  async restart(member: number, environment: NodeJS.ProcessEnv = {}): Promise<number> {
     const { command, endpoint } = this.#member(member);
     const [file, ...args] = command;
-    const log = openSync(this.#log, 'a');
+    const log = openSync(join(this.#directory, 'log'), 'a');
     const from = performance.now();
-    this.#processes[member] = spawn(file, args, { stdio: ['ignore', log, log] });
+    this.#processes[member] = spawn(file, args, {
+      stdio: ['ignore', log, log],
+      env: { ...process.env, ...environment },
+    });
     const client = connectMeta({ endpoints: [endpoint], requestTimeoutMs: 60_000, attemptTimeoutMs: 1000 });
     try {
       await client.get('ready');

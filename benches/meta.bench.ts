@@ -3,7 +3,11 @@
 // one fdatasync for 16 puts at 64 clients, failover ≤ 1.0 s, restart with 100,000 keys ≤ 2 s.
 
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connectMeta, type MetaClient } from '@robustmq/meta-raft/client';
+import { partsOf } from './cpu-profile.js';
 import { BenchCluster, type ClusterName } from './meta-clusters.js';
 import { type BenchContext, quantile, spread, table } from './statistics.js';
 
@@ -45,7 +49,8 @@ export async function run({ quick, scratch }: BenchContext): Promise<string> {
     for (let i = 0; i < count; i++) {
       for (const cluster of inTurns(clusters, i)) restarts.get(cluster.name)?.push(await restartMs(cluster));
     }
-    return report({ rivals, rounds, failovers, restarts, keys: quick ? 10_000 : KEYS });
+    const figures = report({ rivals, rounds, failovers, restarts, keys: quick ? 10_000 : KEYS });
+    return `${figures}\n\n${await profiles(clusters, quick ? 2000 : 6000)}`;
   } finally {
     for (const cluster of clusters) await cluster.close();
   }
@@ -150,6 +155,42 @@ async function restartMs(cluster: BenchCluster): Promise<number> {
   const follower = ((await cluster.leader()) + 1) % 3;
   await cluster.kill(follower);
   return cluster.restart(follower);
+}
+
+/** What our leader does while it is busiest. */
+async function profiles(clusters: readonly BenchCluster[], forMs: number): Promise<string> {
+  const cluster = clusters.find(({ name }) => name === 'ours');
+  if (!cluster) return '';
+  const rows: string[][] = [];
+  for (const [what, call] of [
+    ['puts', (client: MetaClient, i: number) => client.put(`bench/${i % 5000}`, VALUE)],
+    ['reads', (client: MetaClient, i: number) => client.get(`bench/${i % 5000}`)],
+  ] as const) {
+    const directory = mkdtempSync(join(tmpdir(), 'robustmq-profile-'));
+    const leader = await cluster.leader();
+    await cluster.stop(leader);
+    await cluster.restartProfiled(leader, directory);
+    await transferTo(cluster, leader);
+    const client = connectMeta({ endpoints: await cluster.endpoints() });
+    await drive(forMs, CLIENTS, (i) => call(client, i));
+    await client.close();
+    await cluster.stop(leader);
+    const [file = ''] = readdirSync(directory);
+    const parts = partsOf({ profile: join(directory, file), sourceMap: cluster.sourceMap }, { from: 0.5, to: 0.9 });
+    const shown = parts.slice(0, 10).map(({ part, percent }) => `${part} ${percent.toFixed(0)} %`);
+    rows.push([`64 clients, ${what}`, shown.join('; ')]);
+    rmSync(directory, { recursive: true, force: true });
+    await cluster.restart(leader);
+  }
+  return table(['our leader, processor time of its JavaScript thread', 'where'], rows);
+}
+
+/** By killing whoever leads instead, until the member leads. */
+async function transferTo(cluster: BenchCluster, member: number): Promise<void> {
+  for (let leader = await cluster.leader(); leader !== member; leader = await cluster.leader()) {
+    await cluster.kill(leader);
+    await cluster.restart(leader);
+  }
 }
 
 interface Measured {
