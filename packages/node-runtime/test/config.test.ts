@@ -157,6 +157,20 @@ describe('mistakes', () => {
     [{ set: ['grpc.bind=1228'] }, 'grpc.bind must be host:port, such as 127.0.0.1:1883'],
     [{ set: ['grpc.bind=a:70000'] }, 'grpc.bind must be host:port'],
     [{ set: ['mqtt.listeners.tcp.bind=on'] }, 'or "off", not "on"'],
+    [{ set: ['mqtt.listeners.tls.bind=0.0.0.0:8883'] }, 'mqtt.listeners.tls.cert is required'],
+    [
+      { set: ['mqtt.listeners.wss.bind=0.0.0.0:8084', 'mqtt.listeners.wss.cert=a.pem,b.pem'] },
+      'mqtt.listeners.wss.key must name one key for each file of cert (0 for 2)',
+    ],
+    [
+      {
+        set: ['bind=0.0.0.0:8883', 'cert=a', 'key=b', 'client_certificate=required'].map(
+          (one) => `mqtt.listeners.tls.${one}`,
+        ),
+      },
+      'mqtt.listeners.tls.ca is required because client_certificate is "required"',
+    ],
+    [{ set: ['mqtt.listeners.tcp.proxy_protocol=balancer.example'] }, 'must be addresses or networks'],
     [{ set: ['meta.peers.one=a:1'] }, 'must be node ids: whole numbers from 1 up'],
     [{ set: ['cluster_name=a b'] }, 'cluster_name must be 1 to 64 letters'],
     [{ set: ['roles=king'] }, 'roles.0 must be one of'],

@@ -7,6 +7,7 @@ import {
   MqttError,
   type RunningBroker,
   startBroker,
+  type TlsOptions,
 } from '@robustmq/mqtt-broker';
 import { type Config, checkFileDescriptors, formatAddress, RuntimeError } from '@robustmq/node-runtime';
 import type { ShardStorage } from '@robustmq/storage-adapter';
@@ -38,10 +39,11 @@ export async function startBrokerRole(
 /** The broker names the address it cannot have; who configured it wants the name of the setting. */
 function withSetting(error: unknown, { mqtt }: Config): unknown {
   if (!(error instanceof MqttError) || error.code !== 'ADDRESS_IN_USE') return error;
-  const { tcp, ws } = mqtt.listeners;
-  const isWs = ws.bind !== 'off' && error.message.includes(`${formatAddress(ws.bind)}:`);
-  const setting = isWs || tcp.bind === 'off' ? 'mqtt.listeners.ws.bind' : 'mqtt.listeners.tcp.bind';
-  return new RuntimeError('PORT_IN_USE', `${error.message} (${setting})`, { cause: error });
+  const named = Object.entries(mqtt.listeners).find(
+    ([, { bind }]) => bind !== 'off' && error.message.includes(` ${formatAddress(bind)}:`),
+  );
+  const setting = named === undefined ? '' : ` (mqtt.listeners.${named[0]}.bind)`;
+  return new RuntimeError('PORT_IN_USE', `${error.message}${setting}`, { cause: error });
 }
 
 function brokerOptions(node: Node): BrokerOptions {
@@ -70,11 +72,34 @@ function brokerOptions(node: Node): BrokerOptions {
 }
 
 function listenersOf({ mqtt }: Config): ListenerOptions[] {
-  const { tcp, ws } = mqtt.listeners;
+  const { tcp, tls, ws, wss } = mqtt.listeners;
   const listeners: ListenerOptions[] = [];
-  if (tcp.bind !== 'off') listeners.push({ kind: 'tcp', ...tcp.bind });
-  if (ws.bind !== 'off') listeners.push({ kind: 'ws', ...ws.bind, path: ws.path });
+  if (tcp.bind !== 'off') listeners.push({ kind: 'tcp', ...tcp.bind, proxyProtocol: tcp.proxy_protocol });
+  if (tls.bind !== 'off') {
+    listeners.push({ kind: 'tls', ...tls.bind, proxyProtocol: tls.proxy_protocol, tls: tlsOf(tls) });
+  }
+  if (ws.bind !== 'off') listeners.push({ kind: 'ws', ...ws.bind, proxyProtocol: ws.proxy_protocol, path: ws.path });
+  if (wss.bind !== 'off') {
+    listeners.push({ kind: 'wss', ...wss.bind, proxyProtocol: wss.proxy_protocol, path: wss.path, tls: tlsOf(wss) });
+  }
   return listeners;
+}
+
+function tlsOf({
+  cert,
+  key,
+  ca,
+  crl,
+  client_certificate,
+  min_version,
+}: Config['mqtt']['listeners']['tls']): TlsOptions {
+  return {
+    certificates: cert.map((file, index) => ({ cert: file, key: key[index] ?? '' })), // as many keys: contradictions.ts
+    ca,
+    crl,
+    clientCertificate: client_certificate,
+    minVersion: `TLSv${min_version}`,
+  };
 }
 
 const allOff = (config: Config): boolean => listenersOf(config).length === 0;

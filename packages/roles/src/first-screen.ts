@@ -4,7 +4,7 @@ import type { Config } from '@robustmq/node-runtime';
 
 export interface FirstScreenFacts {
   readonly config: Config;
-  /** Where things are reached, by name: `mqtt`, `ws`, `http`, `grpc`. */
+  /** Where things are reached, by name: `mqtt`, `tls`, `ws`, `wss`, `http`, `grpc`. */
   readonly addresses: ReadonlyMap<string, string>;
 }
 
@@ -26,7 +26,9 @@ const WHO: Readonly<Record<Config['mqtt']['auth']['anonymous'], string>> = {
 export function firstScreen({ config, addresses }: FirstScreenFacts): string[] {
   const reached: readonly (readonly [string, string | undefined])[] = [
     ['MQTT', addresses.get('mqtt')],
+    ['MQTT over TLS', addresses.get('tls')],
     ['MQTT over WebSocket', prefixed('ws://', addresses.get('ws'), config.mqtt.listeners.ws.path)],
+    ['MQTT over WebSocket and TLS', prefixed('wss://', addresses.get('wss'), config.mqtt.listeners.wss.path)],
     ['health, status, metrics', prefixed('http://', addresses.get('http'), '')],
     ['cluster (gRPC)', addresses.get('grpc')],
   ];

@@ -12,7 +12,18 @@ interface DependentSettings {
     readonly heartbeat_ms: number;
     readonly election_ms: number;
   };
-  readonly mqtt: { readonly auth: { readonly anonymous: string; readonly users: Readonly<Record<string, string>> } };
+  readonly mqtt: {
+    readonly listeners: { readonly tls: TlsSettings; readonly wss: TlsSettings };
+    readonly auth: { readonly anonymous: string; readonly users: Readonly<Record<string, string>> };
+  };
+}
+
+interface TlsSettings {
+  readonly bind: Address | 'off';
+  readonly cert: readonly string[];
+  readonly key: readonly string[];
+  readonly ca?: string | undefined;
+  readonly client_certificate: string;
 }
 
 export interface Contradiction {
@@ -41,6 +52,8 @@ export function* contradictions(config: DependentSettings): Iterable<Contradicti
       message: 'is "nowhere" and mqtt.auth.users names nobody, so that no client could connect: add a user',
     };
   }
+  yield* tlsContradictions('tls', config.mqtt.listeners.tls);
+  yield* tlsContradictions('wss', config.mqtt.listeners.wss);
   const hasMeta = config.roles.includes('meta');
   if (hasMeta && meta.peers.size > 0 && !meta.peers.has(node_id)) {
     yield {
@@ -53,5 +66,20 @@ export function* contradictions(config: DependentSettings): Iterable<Contradicti
       path: ['meta', 'peers'],
       message: 'is required without the role meta: name the node that has it, such as meta.peers.1=127.0.0.1:1228',
     };
+  }
+}
+
+function* tlsContradictions(kind: 'tls' | 'wss', tls: TlsSettings): Iterable<Contradiction> {
+  if (tls.bind === 'off') return;
+  const path = ['mqtt', 'listeners', kind];
+  if (tls.cert.length === 0) {
+    yield { path: [...path, 'cert'], message: `is required because mqtt.listeners.${kind}.bind is not "off"` };
+  }
+  if (tls.cert.length !== tls.key.length) {
+    const counts = `${tls.key.length} for ${tls.cert.length}`;
+    yield { path: [...path, 'key'], message: `must name one key for each file of cert (${counts})` };
+  }
+  if (tls.client_certificate !== 'none' && tls.ca === undefined) {
+    yield { path: [...path, 'ca'], message: `is required because client_certificate is "${tls.client_certificate}"` };
   }
 }

@@ -3,29 +3,8 @@
 
 import { GiB, KiB, MiB } from '@robustmq/stdx/byte-size';
 import { z } from 'zod';
-import { DAY_MS, HOUR_MS, listenerAddress, setting } from './setting.js';
-
-const listeners = z
-  .strictObject({
-    tcp: z
-      .strictObject({
-        bind: setting(listenerAddress.prefault('0.0.0.0:1883'), 'MQTT over TCP; "off" for none.'),
-      })
-      .prefault({}),
-    ws: z
-      .strictObject({
-        bind: setting(listenerAddress.prefault('0.0.0.0:8083'), 'MQTT over WebSocket; "off" for none.'),
-        path: setting(
-          z
-            .string()
-            .regex(/^\/[^\s?#]*$/, 'must begin with / and hold no blank, ? or #')
-            .prefault('/mqtt'),
-          'The path of the WebSocket upgrade request.',
-        ),
-      })
-      .prefault({}),
-  })
-  .prefault({});
+import { listeners } from './mqtt-listeners.js';
+import { DAY_MS, HOUR_MS, setting } from './setting.js';
 
 const users = z.record(
   z.string().min(1, 'must not be empty').max(1024, 'must have at most 1,024 characters'),
