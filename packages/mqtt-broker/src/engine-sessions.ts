@@ -131,7 +131,7 @@ export class EngineSessions {
     if (link !== undefined) this.#messages.brake.forget(link);
     this.#desk.withdrawAll(session);
     this.#messages.feed.forget(session);
-    await session.writer.remove();
+    if (session.hasRecord) await session.writer.remove();
     if (session.delivery instanceof DurableDelivery) await this.cursors.forget(session.delivery);
   }
 

@@ -10,6 +10,7 @@ import type { Clock } from '@robustmq/stdx/clock';
 import type { QoS } from '../codec/packets.js';
 import type { ReasonCode } from '../codec/reason-codes.js';
 import type { ResolvedEngineOptions } from '../engine-options.js';
+import type { Session } from '../session/session.js';
 import type { DeliveryStats } from './delivery-stats.js';
 import { lowerQoS } from './lower-qos.js';
 import type { OutgoingMessage } from './outgoing-message.js';
@@ -21,7 +22,7 @@ export interface TransientDeliveryDeps {
   readonly stats: DeliveryStats;
   readonly clock: Clock;
   /** Room has appeared: whoever waits for it (retained messages, share groups) goes on. */
-  readonly onRoom: () => void;
+  readonly onRoom: (session: Session) => void;
 }
 
 interface Waiting {
@@ -31,6 +32,7 @@ interface Waiting {
 }
 
 export class TransientDelivery implements SessionDelivery {
+  readonly #session: Session;
   readonly #deps: TransientDeliveryDeps;
   readonly #window: SendWindow;
   #link: DeliveryLink | undefined;
@@ -39,7 +41,9 @@ export class TransientDelivery implements SessionDelivery {
   /** By packet id; only members of share groups have any. */
   #leases: Map<number, Lease> | undefined;
 
-  constructor(deps: TransientDeliveryDeps) {
+  /** `deps` are shared by all: an idle connection is to cost little. */
+  constructor(session: Session, deps: TransientDeliveryDeps) {
+    this.#session = session;
     this.#deps = deps;
     this.#window = new SendWindow(deps.options.inflightMax, deps.stats);
   }
@@ -131,7 +135,7 @@ export class TransientDelivery implements SessionDelivery {
 
   onWritable(): void {
     this.#drain();
-    if (this.room > 0) this.#deps.onRoom();
+    if (this.room > 0) this.#deps.onRoom(this.#session);
   }
 
   #settled(packetId: number): void {
@@ -141,7 +145,7 @@ export class TransientDelivery implements SessionDelivery {
       lease?.owner.settled(lease.at);
     }
     if (this.#waiting > 0) this.#drain();
-    this.#deps.onRoom();
+    this.#deps.onRoom(this.#session);
   }
 
   #drain(): void {

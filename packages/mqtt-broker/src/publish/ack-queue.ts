@@ -21,7 +21,7 @@ const PUBREC_FIRST_BYTE = ackFirstByte(PacketType.pubrec);
 
 export class AckQueue {
   readonly #link: DeliveryLink;
-  #waiting: PendingAck[] = [];
+  #waiting: PendingAck[] | undefined;
   #head = 0;
   /** Packets of QoS 1 among those that wait. */
   waitingQoS1 = 0;
@@ -36,17 +36,18 @@ export class AckQueue {
 
   /** How many packets wait for their answer. */
   get length(): number {
-    return this.#waiting.length - this.#head;
+    return this.#waiting === undefined ? 0 : this.#waiting.length - this.#head;
   }
 
   /** Answers now, or behind those that wait. */
   answer(packetId: number, qos: 1 | 2, reason: ReasonCode): void {
-    if (this.#waiting.length === 0) this.#write(packetId, qos, reason);
+    if (this.#waiting === undefined) this.#write(packetId, qos, reason);
     else this.push({ packetId, qos, answer: reason, acks: this });
   }
 
   push(ack: PendingAck): void {
-    this.#waiting.push(ack);
+    if (this.#waiting === undefined) this.#waiting = [ack];
+    else this.#waiting.push(ack);
     if (ack.qos === 1) this.waitingQoS1++;
   }
 
@@ -64,6 +65,7 @@ export class AckQueue {
   /** To be called when a pending answer became known. */
   release(): void {
     const waiting = this.#waiting;
+    if (waiting === undefined) return;
     while (this.#head < waiting.length) {
       const next = waiting[this.#head] as PendingAck; // head is within the list
       if (next.answer === undefined) break;
@@ -72,7 +74,7 @@ export class AckQueue {
       this.#write(next.packetId, next.qos, next.answer);
     }
     if (this.#head === waiting.length) {
-      this.#waiting = [];
+      this.#waiting = undefined;
       this.#head = 0;
     } else if (this.#head > 1024) {
       this.#waiting = waiting.slice(this.#head);

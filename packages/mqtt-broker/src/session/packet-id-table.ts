@@ -12,12 +12,13 @@ export const PacketIdState = { free: 0, qos1: 1, qos2: 2, released: 3 } as const
 export type PacketIdState = (typeof PacketIdState)[keyof typeof PacketIdState];
 
 const LARGEST_ID = 65_535;
-/** An idle client has nothing in flight: begin small, double when full. */
+/** An idle client has nothing in flight and holds no table; the first is small, and doubles when full. */
+const NONE = new Uint8Array(0);
 const FIRST_SIZE = 16;
 
 export class PacketIdTable {
   /** states[id - 1]. */
-  #states = new Uint8Array(FIRST_SIZE);
+  #states: Uint8Array = NONE;
   #last = 0;
   #inUse = 0;
 
@@ -66,7 +67,7 @@ export class PacketIdTable {
 
   #grow(): boolean {
     if (this.#states.length >= LARGEST_ID) return false;
-    const larger = new Uint8Array(Math.min(LARGEST_ID, this.#states.length * 2));
+    const larger = new Uint8Array(Math.min(LARGEST_ID, Math.max(FIRST_SIZE, this.#states.length * 2)));
     larger.set(this.#states);
     this.#last = this.#states.length;
     this.#states = larger;

@@ -75,6 +75,7 @@ export class SessionFactory {
     return new Session({
       clientId,
       lifetime: origin.lifetime,
+      record: origin.revision === NO_REVISION ? 'none' : 'kept',
       writer: (session) =>
         new RecordWriter({
           store,
@@ -89,8 +90,7 @@ export class SessionFactory {
   }
 
   #transient(session: Session): TransientDelivery {
-    const { options, stats, clock, onRoom } = this.#deps;
-    return new TransientDelivery({ options, stats, clock, onRoom: () => onRoom(session) });
+    return new TransientDelivery(session, this.#deps);
   }
 
   #durable(session: Session, { positions, recovered }: Origin): DurableDelivery {

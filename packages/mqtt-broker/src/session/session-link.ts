@@ -29,6 +29,8 @@ export interface SessionLinkDeps {
   readonly onDetach: (link: SessionLink, reason: DetachReason) => Promise<void>;
 }
 
+const HOLDS = { storage: 1, requests: 2 } as const;
+
 /** SUBSCRIBE and UNSUBSCRIBE of one connection under way. */
 const REQUESTS_MAX = 64;
 
@@ -46,7 +48,7 @@ export class SessionLink implements AttachedSession, DeliveryLink, HeldPublisher
   /** SUBSCRIBE and UNSUBSCRIBE that wait for meta. */
   #requests = 0;
   /** Why the socket is not read. */
-  readonly #holds = new Set<'storage' | 'requests'>();
+  #holds = 0;
 
   constructor(
     session: Session,
@@ -132,12 +134,14 @@ export class SessionLink implements AttachedSession, DeliveryLink, HeldPublisher
   }
 
   holdReading(reason: 'storage' | 'requests'): void {
-    if (this.#holds.size === 0) this.port.pauseReading();
-    this.#holds.add(reason);
+    if (this.#holds === 0) this.port.pauseReading();
+    this.#holds |= HOLDS[reason];
   }
 
   releaseReading(reason: 'storage' | 'requests'): void {
-    if (this.#holds.delete(reason) && this.#holds.size === 0) this.port.resumeReading();
+    if ((this.#holds & HOLDS[reason]) === 0) return;
+    this.#holds &= ~HOLDS[reason];
+    if (this.#holds === 0) this.port.resumeReading();
   }
 
   /** A client that asks faster than meta keeps is read from no faster. */

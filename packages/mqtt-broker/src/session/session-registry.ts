@@ -166,7 +166,7 @@ export class SessionRegistry {
 
   /** `before`: what a resumed session was before this connection changed it. */
   async #claim(session: Session, before: SessionRecord | undefined): Promise<void> {
-    const worthKeeping = session.lifetime === 'durable' || session.will !== undefined || session.writer.exists;
+    const worthKeeping = session.lifetime === 'durable' || session.will !== undefined || session.hasRecord;
     if (!worthKeeping) return;
     try {
       await session.writer.save(); // G2

@@ -19,6 +19,8 @@ export interface LiveLink {
 /** A session that reads many topics asks for the same ones again and again. */
 const GRANTS_KEPT = 256;
 
+const NO_SUBSCRIPTIONS: ReadonlyMap<string, HeldSubscription> = new Map();
+
 export interface HeldSubscription {
   readonly record: SubscriptionRecord;
   /** The filter with its prefix taken apart. */
@@ -28,21 +30,24 @@ export interface HeldSubscription {
 export interface SessionFields {
   readonly clientId: string;
   readonly lifetime: 'transient' | 'durable';
-  /** Called once each, by the constructor. */
+  /** Called once, by the constructor. */
   readonly delivery: (session: Session) => SessionDelivery;
+  /** Called once, when there is something to keep: most clients without a durable session never have. */
   readonly writer: (session: Session) => RecordWriter;
+  readonly record: 'kept' | 'none';
 }
 
 export class Session implements ShareMember {
   readonly clientId: string;
   readonly lifetime: 'transient' | 'durable';
   /** By topic filter as the client wrote it. */
-  readonly #subscriptions = new Map<string, HeldSubscription>();
+  #subscriptions: Map<string, HeldSubscription> | undefined;
   /** Topics of the log and what they are granted, while the session reads there; gone when a subscription changes. */
-  readonly #grants = new Map<string, Grant | undefined>();
+  #grants: Map<string, Grant | undefined> | undefined;
   readonly incoming = new IncomingPackets();
   readonly delivery: SessionDelivery;
-  readonly writer: RecordWriter;
+  readonly #makeWriter: (session: Session) => RecordWriter;
+  #writer: RecordWriter | undefined;
   link: LiveLink | undefined;
   state: 'open' | 'ended' = 'open';
   /** The epoch it began with, and the newest: one more with every connection. */
@@ -56,25 +61,37 @@ export class Session implements ShareMember {
   expiryTimer: Timer | undefined;
   willTimer: Timer | undefined;
 
-  constructor({ clientId, lifetime, delivery, writer }: SessionFields) {
+  constructor({ clientId, lifetime, delivery, writer, record }: SessionFields) {
     this.clientId = clientId;
     this.lifetime = lifetime;
     this.delivery = delivery(this);
-    this.writer = writer(this);
+    this.#makeWriter = writer;
+    if (record === 'kept') this.#writer = writer(this);
+  }
+
+  get writer(): RecordWriter {
+    this.#writer ??= this.#makeWriter(this);
+    return this.#writer;
+  }
+
+  /** Whether meta holds a record of it, or may. */
+  get hasRecord(): boolean {
+    return this.#writer?.exists === true;
   }
 
   get subscriptions(): ReadonlyMap<string, HeldSubscription> {
-    return this.#subscriptions;
+    return this.#subscriptions ?? NO_SUBSCRIPTIONS;
   }
 
   hold(subscription: HeldSubscription): void {
+    this.#subscriptions ??= new Map();
     this.#subscriptions.set(subscription.record.topicFilter, subscription);
-    this.#grants.clear();
+    this.#grants = undefined;
   }
 
   drop(topicFilter: string): void {
-    this.#subscriptions.delete(topicFilter);
-    this.#grants.clear();
+    this.#subscriptions?.delete(topicFilter);
+    this.#grants = undefined;
   }
 
   get isLocal(): boolean {
@@ -93,25 +110,25 @@ export class Session implements ShareMember {
     const { born, beginnings, epoch, expirySeconds, offlineSinceMs, will } = this;
     // What a transient session has is over with its connection; only its will is not.
     const subscriptions =
-      this.lifetime === 'durable' ? Array.from(this.#subscriptions.values(), ({ record }) => record) : [];
+      this.lifetime === 'durable' ? Array.from(this.subscriptions.values(), ({ record }) => record) : [];
     return { born, beginnings, epoch, expirySeconds, offlineSinceMs, subscriptions, will };
   }
 
   /** How the plain subscriptions of this session want a message of the log; undefined when none does. */
   grantFor(message: OutgoingMessage, at: StoredAt): Grant | undefined {
     const { topicName } = message;
-    if (this.#grants.has(topicName)) return this.#grants.get(topicName);
+    if (this.#grants?.has(topicName)) return this.#grants.get(topicName);
     const found = this.#findGrant(message, at);
     // What depends on more than the topic is asked again for every message.
     if (message.publisherId === this.clientId || this.#beginsBehind(at)) return found;
-    if (this.#grants.size >= GRANTS_KEPT) this.#grants.clear();
+    if (this.#grants === undefined || this.#grants.size >= GRANTS_KEPT) this.#grants = new Map();
     this.#grants.set(topicName, found);
     return found;
   }
 
   /** Some subscription begins above this place. */
   #beginsBehind({ shard, offset }: StoredAt): boolean {
-    for (const { record } of this.#subscriptions.values()) if ((record.since.get(shard) ?? 0) > offset) return true;
+    for (const { record } of this.subscriptions.values()) if ((record.since.get(shard) ?? 0) > offset) return true;
     return false;
   }
 
@@ -119,7 +136,7 @@ export class Session implements ShareMember {
     let found: Mutable<Grant> | undefined;
     let identifiers: number[] | undefined;
     const own = message.publisherId === this.clientId;
-    for (const { record: subscription, target } of this.#subscriptions.values()) {
+    for (const { record: subscription, target } of this.subscriptions.values()) {
       if (target.kind === 'shared') continue; // the group reads for its members
       if (own && subscription.noLocal) continue; // [MQTT-3.8.3-3]
       if ((subscription.since.get(at.shard) ?? 0) > at.offset) continue; // published before the client subscribed
