@@ -82,17 +82,17 @@ for i in 1 2 3; do ctl put "w/$i" "$i" >/dev/null; done
 ctl put w/1 again >/dev/null
 ctl del w/ --prefix >/dev/null
 printf 'value("a") != "x"\n\nput w/x 1\nput w/y 2\n\n\n' | ctl txn >/dev/null
-watch() { # NAME ARGUMENTS…: what comes within two seconds
+watch() { # NAME ARGUMENTS…: what comes within five seconds
   local name="$1"; shift
   echo "$ etcdctl watch $name"
-  timeout 2 etcdctl --endpoints="$endpoints" watch "$@" 2>&1 </dev/null | tidy
+  timeout 5 etcdctl --endpoints="$endpoints" watch "$@" 2>&1 </dev/null | tidy
 }
 watch "w/ --prefix --rev=START+1" w/ --prefix --rev=$((start + 1)) &
 watch "w/ --prefix --prev-kv --rev=START+4" w/ --prefix --prev-kv --rev=$((start + 4)) >"$scratch/w2" &
 watch "w/2 --rev=START+1" w/2 --rev=$((start + 1)) >"$scratch/w3" &
 watch "-w json w/ --prefix --rev=START+5" -w json w/ --prefix --rev=$((start + 5)) >"$scratch/w4" &
 watch "live --prefix, from now on" live --prefix >"$scratch/w5" &
-sleep 1
+sleep 2 # until they stand
 ctl put live/1 first >/dev/null
 ctl put elsewhere x >/dev/null
 ctl del live/1 >/dev/null
