@@ -11,7 +11,8 @@ import type { CompactionLimits } from '../src/driver/compaction.js';
 import type { MetaError, MetaService } from '../src/index.js';
 import { MetaNode } from '../src/meta-node.js';
 import { resolveMetaOptions } from '../src/options.js';
-import { type LevelDatabase, openMemoryDatabase } from '../src/storage/level-database.js';
+import type { LevelDatabase } from '../src/storage/level-database.js';
+import { openMemoryDatabase } from '../src/testing/level-memory-database.js';
 import { SimWires } from '../src/testing/sim-wires.js';
 
 const IDS = [1, 2, 3];

@@ -10,7 +10,7 @@ import {
   rejected,
 } from './command.js';
 import { decodeCommand } from './command-codec.js';
-import type { KeyBytes } from './key-range.js';
+import { keyFromText, prefixRange } from './key-range.js';
 import { LeaseTable } from './lease-table.js';
 import { decodeLease, decodeRequest, decodeVersion, type LeaseId } from './record.js';
 import { type Digest, noSink, RecordLedger, type RecordSink } from './record-ledger.js';
@@ -118,7 +118,7 @@ export class MetaState {
   finishLoading(header: StateHeader): void {
     this.versions.finishLoading(header.revision);
     this.requests.finishLoading();
-    this.versions.walk({ key: '\0' as KeyBytes, end: '\0' as KeyBytes }, 0, (version) => {
+    this.versions.walk(prefixRange(keyFromText('')), 0, (version) => {
       if (version.lease !== undefined) this.leases.attach(version.lease, version.key); // T1
       return 'go-on';
     });

@@ -1,5 +1,4 @@
 import { Level } from 'level';
-import { MemoryLevel } from 'memory-level';
 import { MetaError } from '../errors.js';
 
 /** What the state store needs of a database in the level family, with text keys and bytes as values. */
@@ -17,13 +16,6 @@ export async function openLevelDatabase(directory: string): Promise<LevelDatabas
     throw openingFailed(directory, error);
   }
   return db;
-}
-
-/** Nothing is durable; for tests and simulations. */
-export async function openMemoryDatabase(): Promise<LevelDatabase> {
-  const db = new MemoryLevel<string, Buffer>({ keyEncoding: 'utf8', valueEncoding: 'buffer' });
-  await db.open();
-  return db as unknown as LevelDatabase; // both are AbstractLevel; only the options of Level name more than the base
 }
 
 function openingFailed(directory: string, error: unknown): MetaError {

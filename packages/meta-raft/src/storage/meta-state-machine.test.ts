@@ -9,7 +9,8 @@ import type { CommandBody, CommandResult } from '../state/command.js';
 import { encodeCommand } from '../state/command-codec.js';
 import { keyFromText, prefixRange } from '../state/key-range.js';
 import type { MetaState } from '../state/meta-state.js';
-import { type LevelDatabase, openLevelDatabase, openMemoryDatabase } from './level-database.js';
+import { openMemoryDatabase } from '../testing/level-memory-database.js';
+import { type LevelDatabase, openLevelDatabase } from './level-database.js';
 import { MetaStateMachine } from './meta-state-machine.js';
 
 const membership: Membership = {
