@@ -8,7 +8,7 @@
 //   F2. A filter of a session has one feed at a time, so a session has at most as many as subscriptions.
 
 import type { Clock } from '@robustmq/stdx/clock';
-import type { StoredMessage } from '../codec/stored-message.js';
+import { StoredMessage } from '../codec/stored-message.js';
 import type { DeliveryStats } from '../deliver/delivery-stats.js';
 import { lowerQoS } from '../deliver/lower-qos.js';
 import { OutgoingMessage } from '../deliver/outgoing-message.js';
@@ -24,12 +24,14 @@ const VISITS_PER_TURN = 8192;
 
 interface Feed {
   readonly topicFilter: string;
-  readonly match: RetainedMatch<StoredMessage>;
+  readonly match: RetainedMatch<Buffer>;
   readonly grant: Grant;
   /** What was found and not sent yet; `at` is the next. */
-  page: readonly StoredMessage[];
+  page: readonly Buffer[];
   at: number;
   rest: 'more' | 'done';
+  /** Whether the page was found in an earlier turn. */
+  waited: 'no' | 'yes';
 }
 
 export interface RetainedFeedDeps {
@@ -64,6 +66,7 @@ export class RetainedFeed {
       page: [],
       at: 0,
       rest: 'more',
+      waited: 'no',
     };
     const feeds = this.#feeds.get(session) ?? [];
     this.#feeds.set(session, feeds);
@@ -107,9 +110,13 @@ export class RetainedFeed {
       feed.page = values;
       feed.at = 0;
       feed.rest = state;
+      feed.waited = 'no';
     }
     const sent = this.#sendPage(session, feed);
-    if (sent === 'blocked') return 1; // resume() is called when there is room
+    if (sent === 'blocked') {
+      feed.waited = 'yes';
+      return 1; // resume() is called when there is room
+    }
     if (feed.rest === 'done') {
       feeds.shift();
       if (feeds.length === 0) this.#feeds.delete(session);
@@ -122,8 +129,9 @@ export class RetainedFeed {
     const nowMs = this.#deps.clock.wallTime();
     const from = feed.at;
     for (; feed.at < feed.page.length; feed.at++) {
-      const stored = feed.page[feed.at] as StoredMessage; // within the page
-      if (!this.#deps.retained.isCurrent(stored)) continue; // F1
+      const bytes = feed.page[feed.at] as Buffer; // within the page
+      const stored = new StoredMessage(bytes);
+      if (feed.waited === 'yes' && !this.#deps.retained.isCurrent(stored.topicName, bytes)) continue; // F1
       if (stored.expiresAtMs !== undefined && stored.expiresAtMs <= nowMs) {
         this.#deps.retained.expire(stored); // [MQTT-3.3.2-5]
         continue;

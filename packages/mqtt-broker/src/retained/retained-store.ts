@@ -19,7 +19,7 @@ import { type RetainedMatch, RetainedTrie } from './retained-trie.js';
 interface Keep {
   readonly topicName: string;
   /** Undefined removes the topic. */
-  readonly retained: StoredMessage | undefined;
+  readonly retained: Buffer | undefined;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -36,7 +36,8 @@ const NOTHING = Buffer.alloc(0);
 
 export class RetainedStore {
   readonly #deps: RetainedStoreDeps;
-  readonly #trie = new RetainedTrie<StoredMessage>();
+  /** The bytes of stored-message.ts: what is decoded for a delivery is forgotten with it. */
+  readonly #trie = new RetainedTrie<Buffer>();
   readonly #log: MessageLog<Keep>;
   #bytes = 0;
   /** Retained messages that were not kept because of a limit. */
@@ -95,16 +96,15 @@ export class RetainedStore {
   keep(message: Message): Promise<void> {
     const { topicName } = message;
     const bytes = message.payload.length === 0 ? NOTHING : encodeStoredMessage(message);
-    const retained = bytes.length === 0 ? undefined : new StoredMessage(bytes);
+    const retained = bytes.length === 0 ? undefined : bytes;
     return new Promise((resolve, reject) => {
       this.#log.enqueue(0, { key: topicName, payload: bytes }, { topicName, retained, resolve, reject });
     });
   }
 
   /** Its lifetime is over: it is removed, unless another has taken its place. */
-  expire(message: StoredMessage): void {
-    if (!this.isCurrent(message)) return;
-    const { topicName } = message;
+  expire({ topicName, bytes }: StoredMessage): void {
+    if (!this.isCurrent(topicName, bytes)) return;
     this.#mirror(topicName, undefined);
     const nothing = () => {};
     // A failure leaves a message that is expired whenever it is read again.
@@ -129,11 +129,11 @@ export class RetainedStore {
   }
 
   /** False when another message has taken its place, or it was removed. */
-  isCurrent(message: StoredMessage): boolean {
-    return this.#trie.get(message.topicName) === message;
+  isCurrent(topicName: string, bytes: Buffer): boolean {
+    return this.#trie.get(topicName) === bytes;
   }
 
-  match(topicFilter: string): RetainedMatch<StoredMessage> {
+  match(topicFilter: string): RetainedMatch<Buffer> {
     return this.#trie.match(topicFilter);
   }
 
@@ -146,19 +146,20 @@ export class RetainedStore {
     if (key === undefined) return;
     try {
       // A copy: the record's payload is a view of a page, which would stay as a whole.
-      this.#mirror(key, payload.length === 0 ? undefined : new StoredMessage(Buffer.from(payload)));
+      if (payload.length > 0) new StoredMessage(payload); // throws when it is none
+      this.#mirror(key, payload.length === 0 ? undefined : Buffer.from(payload));
     } catch (error) {
       this.#deps.logger.error({ topic: key, error: errorMessage(error) }, 'a retained message cannot be read; skipped');
     }
   }
 
-  #mirror(topicName: string, retained: StoredMessage | undefined): void {
+  #mirror(topicName: string, retained: Buffer | undefined): void {
     const before = retained === undefined ? this.#trie.delete(topicName) : this.#trie.set(topicName, retained);
     if (before !== undefined) this.#bytes -= sizeOf(topicName, before);
     if (retained !== undefined) this.#bytes += sizeOf(topicName, retained);
   }
 }
 
-function sizeOf(topicName: string, { bytes }: StoredMessage): number {
+function sizeOf(topicName: string, bytes: Buffer): number {
   return topicName.length + bytes.length;
 }
