@@ -10,6 +10,7 @@ const steps = [
   ['unused files and dependencies', 'pnpm', ['knip']],
   ['proto lint', 'buf', ['lint', 'proto']],
   ['generated code is what the protos say', 'pnpm', ['gen:check']],
+  ['the reference is what the code says', process.execPath, ['scripts/reference.mjs', '--check']],
   ['build, types, tests, tidiness', process.execPath, ['scripts/bootstrap.mjs', 'test']],
   ['packages are fit to publish', process.execPath, ['scripts/publint.mjs']],
 ];
