@@ -118,6 +118,7 @@ export class MetaState {
   finishLoading(header: StateHeader): void {
     this.versions.finishLoading(header.revision);
     this.requests.finishLoading();
+    if (this.leases.size === 0) return;
     this.versions.walk(prefixRange(keyFromText('')), 0, (version) => {
       if (version.lease !== undefined) this.leases.attach(version.lease, version.key); // T1
       return 'go-on';

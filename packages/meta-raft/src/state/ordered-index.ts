@@ -27,9 +27,9 @@ export class OrderedIndex<Value> {
   }
 
   set(key: KeyBytes, value: Value): void {
-    const known = this.#values.has(key);
+    const before = this.#values.size;
     this.#values.set(key, value);
-    if (!known) this.#insert(key);
+    if (this.#values.size > before) this.#insert(key);
   }
 
   delete(key: KeyBytes): boolean {

@@ -28,8 +28,9 @@ export type StoredRecord = readonly [key: string, value: Buffer];
 
 /** Beyond this the caller of commit() waits: the disk is slower than the log. */
 const PENDING_BYTES_MAX = 16 * MiB;
-/** Rows per trip to the database's thread. */
+/** Rows, and bytes, per trip to the database's thread; by itself it would come back after 16 KiB. */
 const ROWS_PER_READ = 1000;
+const READ_BYTES = MiB;
 /** Cost of a record beside key and value in the pending count. */
 const RECORD_OVERHEAD_BYTES = 64;
 
@@ -230,12 +231,17 @@ export class LevelStateStore implements RecordSink {
   async *#rows(snapshot: ReturnType<LevelDatabase['snapshot']> | undefined): AsyncGenerator<readonly StoredRecord[]> {
     // The header's key h sorts before all records (l, s, v).
     const bounds = { gt: this.#key(HEADER), lt: generationKey(this.#generation + 1, '') };
-    const iterator = this.#db.iterator(snapshot ? { ...bounds, snapshot } : bounds);
+    const options = { ...bounds, fillCache: false, highWaterMarkBytes: READ_BYTES };
+    const iterator = this.#db.iterator(snapshot ? { ...options, snapshot } : options);
     const prefix = this.#key('').length;
     try {
+      let next = iterator.nextv(ROWS_PER_READ);
       for (;;) {
-        const rows = await reading(iterator.nextv(ROWS_PER_READ));
+        const rows = await reading(next);
         if (rows.length === 0) return;
+        // The database's thread reads on while these are taken.
+        next = iterator.nextv(ROWS_PER_READ);
+        next.catch(() => {}); // told when it is awaited; nobody awaits it when the taker stops here
         yield rows.map(([key, value]) => [key.slice(prefix), value] as const);
       }
     } finally {
