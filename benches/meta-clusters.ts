@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdirSync, openSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { connectMeta } from '@robustmq/meta-raft/client';
 
@@ -112,6 +112,7 @@ export class BenchCluster {
       stdio: ['ignore', log, log],
       env: { ...process.env, ...environment },
     });
+    await listening(endpoint); // a client that came too early would wait before it tries again
     const client = connectMeta({ endpoints: [endpoint], requestTimeoutMs: 60_000, attemptTimeoutMs: 1000 });
     try {
       await client.get('ready');
@@ -174,6 +175,20 @@ function etcdMembers(directory: string, ports: readonly number[]): Member[] {
     const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
     return { endpoint, metrics: `${client}/metrics`, command: ['etcd', ...args] };
   });
+}
+
+async function listening(endpoint: string): Promise<void> {
+  const port = Number(endpoint.split(':').at(-1));
+  for (;;) {
+    const socket = connect(port, '127.0.0.1');
+    const [outcome] = await Promise.race([
+      once(socket, 'connect').then(() => ['open']),
+      once(socket, 'close').then(() => ['closed']),
+    ]).catch(() => ['refused']);
+    socket.destroy();
+    if (outcome === 'open') return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 async function freePorts(count: number): Promise<number[]> {

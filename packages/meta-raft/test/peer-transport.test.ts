@@ -1,6 +1,6 @@
 import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { systemClock } from '@robustmq/stdx/clock';
+import { type Clock, ManualClock, systemClock } from '@robustmq/stdx/clock';
 import { createPrng } from '@robustmq/stdx/prng';
 import fc from 'fast-check';
 import type { InstallSnapshot, Membership, Message } from '../src/core/types.js';
@@ -83,11 +83,8 @@ class Node {
   port = 0;
   snapshots: { message: InstallSnapshot; bytes: Buffer }[] = [];
 
-  constructor(node: number, options: Partial<GrpcPeerTransportOptions> = {}) {
-    this.transport = new GrpcPeerTransport(
-      { cluster: 'größe', node, ...options },
-      { clock: systemClock, prng: createPrng(node) },
-    );
+  constructor(node: number, options: Partial<GrpcPeerTransportOptions> = {}, clock: Clock = systemClock) {
+    this.transport = new GrpcPeerTransport({ cluster: 'größe', node, ...options }, { clock, prng: createPrng(node) });
     const receiver: PeerReceiver = {
       receive: (messages) => {
         this.received.push(...messages);
@@ -159,8 +156,8 @@ const install: InstallSnapshot = {
 
 describe('GrpcPeerTransport over real sockets', () => {
   const nodes: Node[] = [];
-  const node = (id: number, options: Partial<GrpcPeerTransportOptions> = {}) => {
-    const made = new Node(id, options);
+  const node = (id: number, options: Partial<GrpcPeerTransportOptions> = {}, clock?: Clock) => {
+    const made = new Node(id, options, clock);
     nodes.push(made);
     return made;
   };
@@ -189,6 +186,21 @@ describe('GrpcPeerTransport over real sockets', () => {
     await until(() => one.transport.statistics[0]?.connected === true);
     one.transport.send(2, [heartbeat(1, 2, 1001)]);
     await two.until(() => two.received.some(({ message: got }) => got.type === 'heartbeat' && got.readToken === 1001));
+  });
+
+  it('does not wait for a peer that has just come by itself', async () => {
+    const one = node(1, {}, new ManualClock()); // on which no time passes: it would never try again
+    const two = node(2);
+    const [first, second] = [await one.listen(), await two.listen()];
+    const { port } = two;
+    two.server.forceShutdown();
+    one.transport.setPeers(new Map([[2, second]]));
+    await one.until(() => one.unreachable.includes(2));
+    await two.listen(port);
+    two.transport.setPeers(new Map([[1, first]]));
+    await until(() => one.transport.statistics[0]?.connected === true);
+    one.transport.send(2, [heartbeat(1, 2, 1)]);
+    await two.until(() => two.received.length === 1);
   });
 
   it('reports what it cannot send, and drops it', async () => {

@@ -167,6 +167,7 @@ export class GrpcPeerTransport implements PeerTransport {
       call.emit('error', peer);
       return;
     }
+    this.#links.get(peer.from)?.awake();
     call.on('data', (request: DeliverRequest) => {
       try {
         this.#receive(peer.from, request);

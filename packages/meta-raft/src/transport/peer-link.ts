@@ -47,7 +47,7 @@ const RECONNECT_BACKOFF = { firstMs: 50, longestMs: 1000 };
 export class PeerLink {
   readonly address: string;
   readonly #init: PeerLinkInit;
-  readonly #client: RaftPeerServiceClient;
+  #client: RaftPeerServiceClient;
   readonly #backoff: Backoff;
   #phase: LinkPhase;
   #queuedBytes = 0;
@@ -58,7 +58,7 @@ export class PeerLink {
   constructor(init: PeerLinkInit) {
     this.#init = init;
     this.address = init.address;
-    this.#client = new RaftPeerServiceClient(init.address, init.credentials, CHANNEL_OPTIONS);
+    this.#client = this.#openClient();
     this.#backoff = new Backoff(RECONNECT_BACKOFF, init.prng);
     this.#phase = this.#connect();
   }
@@ -93,12 +93,29 @@ export class PeerLink {
     });
   }
 
+  /** The peer has just connected to this node, so that it can be reached again: no reason to wait any longer. */
+  awake(): void {
+    if (this.#phase.phase !== 'waiting') return;
+    this.#phase.timer.cancel();
+    this.#backoff.reset();
+    // The channel waits too, by itself, after a failed attempt; a new one does not.
+    this.#client.close();
+    this.#client = this.#openClient();
+    this.#phase = this.#connect();
+  }
+
   close(): void {
     const before = this.#phase;
     this.#phase = { phase: 'closed' };
     if (before.phase === 'waiting') before.timer.cancel();
     else if (before.phase !== 'closed') before.call.cancel();
     this.#client.close();
+  }
+
+  #openClient(): RaftPeerServiceClient {
+    // A connection that no other channel has tried and given up for now.
+    const options = { ...CHANNEL_OPTIONS, 'grpc.use_local_subchannel_pool': 1 };
+    return new RaftPeerServiceClient(this.#init.address, this.#init.credentials, options);
   }
 
   #connect(): LinkPhase {
