@@ -14,6 +14,7 @@ import { BoundedQueue } from '@robustmq/stdx/bounded-queue';
 import type { CursorOwner } from '../session/cursor-keeper.js';
 import type { Session } from '../session/session.js';
 import type { SharedGroup } from '../share/shared-group.js';
+import { LogPositions } from './log-positions.js';
 import { OffsetSets } from './offset-sets.js';
 import type { OutgoingMessage } from './outgoing-message.js';
 import type { StoredAt } from './session-delivery.js';
@@ -25,8 +26,6 @@ export interface WaitingMessage {
   readonly at: StoredAt | undefined;
 }
 
-const LIVE = -1;
-
 export class ShareBacklog implements CursorOwner {
   readonly consumer: string;
   cursorState: CursorOwner['cursorState'] = 'committed';
@@ -37,8 +36,8 @@ export class ShareBacklog implements CursorOwner {
   readonly returned: WaitingMessage[] = [];
   readonly waiting: BoundedQueue<WaitingMessage>;
   readonly #leased = new OffsetSets();
-  /** Per message shard: where reading goes on, or LIVE. Undefined while no durable member makes it worth keeping. */
-  #positions: number[] | undefined;
+  /** Undefined while no durable member makes it worth keeping. */
+  #positions: LogPositions | undefined;
   readonly #endOf: (shard: number) => number;
   state: 'idle' | 'pumping' = 'idle';
 
@@ -67,8 +66,8 @@ export class ShareBacklog implements CursorOwner {
 
   /** From now on the log keeps what it cannot hand out. */
   becomeDurable(positions: readonly number[]): void {
-    this.#positions = [...positions];
-    this.goLive();
+    this.#positions = new LogPositions(positions, this.#endOf);
+    this.#positions.goLiveWherePossible();
   }
 
   becomeTransient(): void {
@@ -77,27 +76,24 @@ export class ShareBacklog implements CursorOwner {
 
   /** Whether a message of this place is to be handed out now; otherwise it will be read. */
   isLive(shard: number): boolean {
-    return this.#positions === undefined || this.#positions[shard] === LIVE;
+    return this.#positions === undefined || this.#positions.isLive(shard);
   }
 
   fallBehind(at: StoredAt): void {
-    if (this.#positions !== undefined) this.#positions[at.shard] = at.offset;
+    this.#positions?.fallBehind(at);
   }
 
   /** A shard that must be read, and from where. */
   behind(): StoredAt | undefined {
-    for (const [shard, offset] of (this.#positions ?? []).entries()) if (offset !== LIVE) return { shard, offset };
-    return undefined;
+    return this.#positions?.firstBehind();
   }
 
   moveTo(at: StoredAt): void {
-    if (this.#positions !== undefined) this.#positions[at.shard] = at.offset;
+    this.#positions?.moveTo(at);
   }
 
-  /** Shards that were read to their end are live again. */
-  goLive(): void {
-    const positions = this.#positions ?? [];
-    for (const [shard, offset] of positions.entries()) if (offset === this.#endOf(shard)) positions[shard] = LIVE;
+  goLive(shard: number): void {
+    this.#positions?.goLive(shard);
   }
 
   lease(at: StoredAt | undefined): void {
@@ -110,9 +106,7 @@ export class ShareBacklog implements CursorOwner {
 
   /** B1. */
   cursors(): number[] {
-    const lowest = (this.#positions ?? []).map((position, shard) =>
-      position === LIVE ? this.#endOf(shard) : position,
-    );
+    const lowest = this.#positions?.lowest() ?? [];
     for (const { shard, offset } of this.#leased.values()) lowest[shard] = Math.min(lowest[shard] ?? offset, offset);
     return lowest;
   }

@@ -247,7 +247,7 @@ export class ShareDispatcher {
       backlog.moveTo({ shard, offset: offset + 1 });
     }
     backlog.moveTo({ shard, offset: Math.min(page.next, end) });
-    backlog.goLive();
+    backlog.goLive(shard);
     return 'taken';
   }
 }

@@ -4,7 +4,7 @@ import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { Offset, ShardId, ShardStorage } from '@robustmq/storage-adapter';
 import { StoredMessage } from '../codec/stored-message.js';
-import type { RestoredDelivery } from '../deliver/durable-delivery.js';
+import type { RestoredDelivery } from '../deliver/durable-inflight.js';
 import type { StoredAt } from '../deliver/session-delivery.js';
 import {
   decodeSessionLogEntry,

@@ -18,7 +18,7 @@ import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { Offset, ShardId, ShardStorage } from '@robustmq/storage-adapter';
 import { ReasonCode } from '../codec/reason-codes.js';
-import type { StepOutcome } from '../deliver/durable-delivery.js';
+import type { StepOutcome } from '../deliver/durable-inflight.js';
 import { MessageLog } from '../publish/message-log.js';
 import type { Session } from './session.js';
 import {
