@@ -8,9 +8,9 @@ import { AedesControlPlane } from './aedes/control-plane.js';
 import type { AedesHooks } from './aedes/hooks.js';
 import type { RobustAedes } from './aedes/robust-aedes.js';
 import { checkAedesSeam } from './aedes/seam-check.js';
+import type { Access } from './auth/access.js';
 import type { Authenticator } from './auth/authenticator.js';
 import { type Authorizer, both, reservedTopicsAuthorizer } from './auth/authorizer.js';
-import { PasswordUsers } from './auth/password-users.js';
 import { Permission } from './auth/permission.js';
 import { ReasonCode } from './codec/reason-codes.js';
 import { Connection } from './connection/connection.js';
@@ -29,7 +29,7 @@ import { BROKER_VERSION } from './version.js';
 
 /** What an embedding program may add. */
 export interface BrokerHooks {
-  /** Asked in order; the first that knows the client decides. Password users are asked before them. */
+  /** Asked in order; the first that knows the client decides. Those of the options are asked before them. */
   readonly authenticators?: readonly Authenticator[];
   /** Asked for every PUBLISH and topic filter, after the rule for reserved topics. Default: everything else is allowed. */
   readonly authorizer?: Authorizer;
@@ -41,13 +41,16 @@ export interface BrokerDeps {
   readonly logger?: Logger;
   readonly metrics?: MetricsRegistry;
   readonly hooks?: BrokerHooks;
+  /** What the options say of who may do what; asked before the hooks. The broker's from open() on. */
+  readonly access?: Access;
   /** For clients that send no client id. Default: 16 random bytes. */
   readonly newClientId?: () => string;
 }
 
-/** The rule for reserved topics, then what the embedding program says. */
-export function authorizerOf(hooks: BrokerHooks | undefined): Authorizer {
-  return hooks?.authorizer ? both(reservedTopicsAuthorizer, hooks.authorizer) : reservedTopicsAuthorizer;
+/** The rule for reserved topics, then the access rules, then what the embedding program says. */
+export function authorizerOf({ access, hooks }: Pick<BrokerDeps, 'access' | 'hooks'>): Authorizer {
+  const ruled = access ? both(reservedTopicsAuthorizer, access.acl) : reservedTopicsAuthorizer;
+  return hooks?.authorizer ? both(ruled, hooks.authorizer) : ruled;
 }
 
 /** Sockets of a full node that are open for a moment, to be refused with a count and a line. */
@@ -62,6 +65,7 @@ export class Broker implements AsyncDisposable {
   readonly #connectionDeps: ConnectionDeps;
   readonly #plane: AedesControlPlane;
   readonly #sys: SysTopics;
+  readonly #access: Access | undefined;
   readonly #connections: Set<Connection>;
   readonly #listeners: Listener[] = [];
   #state: 'open' | 'closing' | 'closed' = 'open';
@@ -83,13 +87,14 @@ export class Broker implements AsyncDisposable {
     readonly plane: AedesControlPlane;
   }) {
     const { engine, options, deps, plane } = parts;
-    const { clock, logger = nullLogger, metrics = nullMetrics, hooks } = deps;
+    const { clock, logger = nullLogger, metrics = nullMetrics } = deps;
     this.#engine = engine;
     this.#options = options;
     this.#plane = plane;
+    this.#access = deps.access;
     this.aedes = plane.aedes;
     this.#connections = new Set();
-    const allowed = authorizerOf(hooks);
+    const allowed = authorizerOf(deps);
     const authorizer = plane.authorizer ? both(allowed, plane.authorizer) : allowed;
     this.#connectionDeps = {
       engine,
@@ -122,8 +127,7 @@ export class Broker implements AsyncDisposable {
     const { clock, logger = nullLogger, hooks } = deps;
     const nextTurn = () => new Promise<void>((resolve) => clock.setImmediate(resolve));
     await checkAedesSeam({ logger, nextTurn });
-    const users = Object.keys(options.auth.users).length === 0 ? [] : [new PasswordUsers(options.auth.users)];
-    const authenticators = [...users, ...(hooks?.authenticators ?? [])];
+    const authenticators = [...(deps.access?.authenticators ?? []), ...(hooks?.authenticators ?? [])];
     const plane = await AedesControlPlane.open({
       authenticators,
       anonymous: options.auth.anonymous,
@@ -181,7 +185,10 @@ export class Broker implements AsyncDisposable {
    * then ends, and the engine with it. Storage and meta stay open: they belong to whoever opened them.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#closeDoors().then(() => this.#engine.close());
+    this.#closing ??= this.#closeDoors().then(() => {
+      this.#access?.close();
+      return this.#engine.close();
+    });
     return this.#closing;
   }
 

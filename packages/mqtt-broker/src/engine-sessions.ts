@@ -14,7 +14,7 @@ import { SessionLink, type SessionLinkDeps } from './session/session-link.js';
 import type { SessionLog } from './session/session-log.js';
 import type { SessionState } from './session/session-log-entry.js';
 import type { RecoveredSession } from './session/session-log-recovery.js';
-import type { WillPolicy } from './session/session-port.js';
+import type { SubscriptionPolicy, WillPolicy } from './session/session-port.js';
 import { SessionRegistry } from './session/session-registry.js';
 import { SessionStore, type StoredSession } from './session/session-store.js';
 import { ShareKeeper } from './session/share-keeper.js';
@@ -31,6 +31,7 @@ export interface EngineSessionsDeps {
   readonly messages: EngineMessages;
   readonly sessionLog: SessionLog;
   readonly willPolicy: WillPolicy;
+  readonly subscriptionPolicy: SubscriptionPolicy;
 }
 
 /** Sessions read at once at a start: enough to keep storage busy. */
@@ -39,6 +40,7 @@ const RESTORED_TOGETHER = 256;
 export class EngineSessions {
   readonly registry: SessionRegistry;
   readonly cursors: CursorKeeper;
+  readonly #deps: EngineSessionsDeps;
   readonly #messages: EngineMessages;
   readonly #sessionLog: SessionLog;
   readonly #shareKeeper: ShareKeeper;
@@ -50,6 +52,7 @@ export class EngineSessions {
     const { options, storage, meta, clock, logger, shards, messages, sessionLog } = deps;
     const { index, shares, retained, feed, stats, reader } = messages;
     const endOf = (shard: number) => messages.log.endOf(shard);
+    this.#deps = deps;
     this.#messages = messages;
     this.#sessionLog = sessionLog;
     const afterCommit = () => this.#snapshotIfDue();
@@ -96,6 +99,18 @@ export class EngineSessions {
     await this.cursors.close();
   }
 
+  /** Withdraws what the clients that are here may not read any more; what they were sent is not called back. */
+  recheckSubscriptions(): void {
+    for (const session of this.registry.values()) this.#recheck(session);
+  }
+
+  #recheck(session: Session): void {
+    const port = session.link?.port;
+    if (port === undefined) return; // nobody to ask for: done when it comes back
+    const { subscriptionPolicy: policy } = this.#deps;
+    this.#desk.withdrawWhere(session, ({ filter }) => policy(port, filter) === 'deny');
+  }
+
   #openRegistry({ options, clock, logger, willPolicy: policy }: EngineSessionsDeps): SessionRegistry {
     const { path: publishPath } = this.#messages;
     const linkDeps: SessionLinkDeps = {
@@ -115,6 +130,7 @@ export class EngineSessions {
       restoreSession: (stored) => this.#restoreSession(stored),
       createLink: (session, connection) => new SessionLink(session, connection, linkDeps),
       onAttached: (session) => {
+        this.#recheck(session);
         if (session.subscriptions.size > 0) this.#messages.dispatcher.connected();
       },
       onDetached: (session, link) => this.#onDetached(session, link),

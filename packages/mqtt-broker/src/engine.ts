@@ -14,7 +14,7 @@ import { MqttError } from './errors.js';
 import { RetainedStore } from './retained/retained-store.js';
 import { SessionLog } from './session/session-log.js';
 import { type RecoveredLog, recoverSessionLog } from './session/session-log-recovery.js';
-import type { EngineStats, SessionEngine, WillPolicy } from './session/session-port.js';
+import type { EngineStats, SessionEngine, SubscriptionPolicy, WillPolicy } from './session/session-port.js';
 import { SessionStore, type StoredSession } from './session/session-store.js';
 
 export interface EngineDeps {
@@ -24,6 +24,8 @@ export interface EngineDeps {
   readonly logger?: Logger;
   /** Everybody may by default: the connection has asked at CONNECT. */
   readonly willPolicy?: WillPolicy;
+  /** Asked again for what a session holds, when its client comes back and in recheckSubscriptions(). Default: allow. */
+  readonly subscriptionPolicy?: SubscriptionPolicy;
   /** Seeds the random share strategies. */
   readonly seed?: string;
 }
@@ -62,6 +64,7 @@ export async function createEngine(given: EngineOptions, deps: EngineDeps): Prom
     messages,
     sessionLog,
     willPolicy,
+    subscriptionPolicy: deps.subscriptionPolicy ?? (() => 'allow'),
   });
   await sessions.restore(stored, recovered.sessions);
   return new Engine(messages, sessions);
@@ -161,6 +164,10 @@ class Engine implements SessionEngine {
 
   subscribe: SessionEngine['subscribe'] = (topicFilter, listener) =>
     this.#messages.dispatcher.listen(topicFilter, listener);
+
+  recheckSubscriptions(): void {
+    this.#sessions.recheckSubscriptions();
+  }
 
   async close(): Promise<void> {
     await this.#sessions.closeLinks();

@@ -1,7 +1,8 @@
 export type { AedesHooks } from './aedes/hooks.js';
+export { AccessStore } from './auth/access-store.js';
 export type { AnonymousPolicy, Authentication, Authenticator, Credentials } from './auth/authenticator.js';
 export type { Authorizer, ClientIdentity, Verdict } from './auth/authorizer.js';
-export { hashPassword } from './auth/password-users.js';
+export { hashPassword } from './auth/password-hash.js';
 export type { Broker as RunningBroker, BrokerHooks } from './broker.js';
 export type { MessageProperties, PublishPacket, QoS, SubscriptionRequest } from './codec/packets.js';
 export { ReasonCode } from './codec/reason-codes.js';

@@ -4,7 +4,12 @@
 // `mqtt.limits.max_packet_bytes` there.
 
 import { KiB, MiB } from '@robustmq/stdx/byte-size';
+import type { AuthMethod } from './auth/access.js';
+import type { AclDefault } from './auth/acl.js';
 import type { AnonymousPolicy } from './auth/authenticator.js';
+import type { CertificateName } from './auth/certificate-users.js';
+import type { HttpAuthOptions } from './auth/http-authenticator.js';
+import type { JwtOptions } from './auth/jwt-authenticator.js';
 import { resolveFrameDecoderOptions } from './codec/frame-decoder.js';
 import type { ConnectionLimits } from './connection/connection-deps.js';
 import { type EngineOptions, type ResolvedEngineOptions, resolveEngineOptions } from './engine-options.js';
@@ -39,6 +44,27 @@ export interface AuthOptions {
   readonly anonymous?: AnonymousPolicy;
   /** User name to `scrypt$N$r$p$salt$key`, as hashPassword() makes it. Default: nobody. */
   readonly users?: Readonly<Record<string, string>>;
+  /** A file of `name:hash` lines, read every 30 seconds. Default: none. Users in the metadata come after it. */
+  readonly passwordFile?: string | undefined;
+  /** Which name of a verified client certificate is a user name. Default: none, it opens the listener and no more. */
+  readonly certificate?: CertificateName | undefined;
+  /** Default: tokens are passwords like any other. */
+  readonly jwt?: JwtOptions | undefined;
+  /** A service that is asked. Default: none. */
+  readonly http?: HttpAuthOptions | undefined;
+  /**
+   * Who is asked first; the first that knows the client decides. Default certificate, jwt, password, http: what
+   * costs nothing to check comes first.
+   */
+  readonly order?: readonly AuthMethod[];
+  readonly acl?: AclOptions;
+}
+
+export interface AclOptions {
+  /** `allow publish devices/${clientid}/#`; the first that concerns a request decides. Those in the metadata follow. */
+  readonly rules?: readonly string[];
+  /** What holds where no rule does. Default `deny-with-rules`: everything is allowed until there is a first rule. */
+  readonly default?: AclDefault;
 }
 
 export interface LimitOptions {
@@ -87,7 +113,7 @@ export interface BrokerOptions {
 
 export interface ResolvedBrokerOptions {
   readonly listeners: readonly ListenerOptions[];
-  readonly auth: Required<AuthOptions>;
+  readonly auth: AuthOptions & { readonly anonymous: AnonymousPolicy };
   readonly limits: ConnectionLimits;
   readonly connectionsMax: number;
   readonly permissionTimeoutMs: number;
@@ -144,7 +170,7 @@ export function resolveBrokerOptions(given: BrokerOptions): ResolvedBrokerOption
     throw new MqttError('INVALID_OPTION', `sysIntervalMs is ${sysIntervalMs}: 0 or more is legal`);
   return {
     listeners: given.listeners ?? [],
-    auth: { anonymous: given.auth?.anonymous ?? 'loopback', users: given.auth?.users ?? {} },
+    auth: { ...given.auth, anonymous: given.auth?.anonymous ?? 'loopback' },
     limits: connectionLimits(limits, engine),
     connectionsMax: limits.connectionsMax,
     permissionTimeoutMs: limits.permissionTimeoutMs,

@@ -1,11 +1,13 @@
 import type { MetaClient } from '@robustmq/meta-raft/client';
+import { nullLogger } from '@robustmq/stdx/logger';
 import type { Prng } from '@robustmq/stdx/prng';
 import type { ShardStorage } from '@robustmq/storage-adapter';
+import { type Access, openAccess } from './auth/access.js';
 import type { Authorizer } from './auth/authorizer.js';
 import { authorizerOf, Broker, type BrokerDeps } from './broker.js';
 import { createEngine } from './engine.js';
-import { type BrokerOptions, resolveBrokerOptions } from './options.js';
-import type { WillPolicy } from './session/session-port.js';
+import { type BrokerOptions, type ResolvedBrokerOptions, resolveBrokerOptions } from './options.js';
+import type { SessionEngine, WillPolicy } from './session/session-port.js';
 
 export interface StartBrokerDeps extends BrokerDeps {
   /** Where messages are kept. Its durability is what a QoS 1 or 2 acknowledgement is worth. */
@@ -24,17 +26,34 @@ export interface StartBrokerDeps extends BrokerDeps {
  */
 export async function startBroker(options: BrokerOptions, deps: StartBrokerDeps): Promise<Broker> {
   const resolved = resolveBrokerOptions(options);
-  const { storage, meta, clock, logger, prng, hooks } = deps;
-  const engine = await createEngine(options.engine ?? {}, {
-    storage,
-    meta,
-    clock,
-    willPolicy: willPolicyOf(authorizerOf(hooks)),
-    ...(logger === undefined ? {} : { logger }),
-    ...(prng === undefined ? {} : { seed: String(prng.between(0, Number.MAX_SAFE_INTEGER)) }),
-  });
+  const { storage, meta, clock, logger = nullLogger, prng, hooks } = deps;
+  const { tenant } = resolved.engine;
+  const access = await openAccess(resolved.auth, { meta, tenant, clock, logger });
   try {
-    return await Broker.open(engine, resolved, deps);
+    const engine = await createEngine(options.engine ?? {}, {
+      storage,
+      meta,
+      clock,
+      logger,
+      willPolicy: willPolicyOf(authorizerOf({ access, ...(hooks === undefined ? {} : { hooks }) })),
+      subscriptionPolicy: (client, topicFilter) => access.acl.maySubscribe(client, topicFilter),
+      ...(prng === undefined ? {} : { seed: String(prng.between(0, Number.MAX_SAFE_INTEGER)) }),
+    });
+    access.onRules(() => engine.recheckSubscriptions());
+    return await openBroker(engine, resolved, { ...deps, access });
+  } catch (error) {
+    access.close();
+    throw error;
+  }
+}
+
+async function openBroker(
+  engine: SessionEngine,
+  options: ResolvedBrokerOptions,
+  deps: BrokerDeps & { readonly access: Access },
+): Promise<Broker> {
+  try {
+    return await Broker.open(engine, options, deps);
   } catch (error) {
     await engine.close();
     throw error;

@@ -67,7 +67,7 @@ export class AedesAdmission implements Admission, LinkListener {
         this.refuse(refused.reasonCode, refused.why);
         return;
       }
-      await this.#client.attach(result.username);
+      await this.#client.attach(result);
       done(null, true);
     } catch (error) {
       const reasonCode = error instanceof MqttError ? error.reasonCode : ReasonCode.serverUnavailable;

@@ -15,7 +15,12 @@ export interface Credentials {
 
 export type Authentication =
   /** `username` is what the client proved; undefined for an anonymous one. */
-  | { readonly kind: 'accepted'; readonly username: string | undefined }
+  | {
+      readonly kind: 'accepted';
+      readonly username: string | undefined;
+      /** When the proof ends, in milliseconds since 1970, and the connection with it (0xA0). Default: never. */
+      readonly expiresAtMs?: number | undefined;
+    }
   | { readonly kind: 'refused'; readonly reasonCode: ReasonCode; readonly why: string }
   /** This authenticator knows nothing of the client: the next one is asked. */
   | { readonly kind: 'unknown' };
@@ -23,6 +28,8 @@ export type Authentication =
 /** Whoever asks treats a throw, a rejection and a promise that does not settle in time as a refusal. */
 export interface Authenticator {
   authenticate(credentials: Credentials): Authentication | Promise<Authentication>;
+  /** True while it can let nobody in, because nobody is configured: a user name is nothing it could check then. */
+  readonly knowsNobody?: boolean;
 }
 
 /** From where clients may come that prove nothing. */
@@ -39,7 +46,7 @@ export function authenticateInOrder(
       if (result.kind !== 'unknown') return result;
     }
     // A name that nobody can check proves nothing; a name that somebody could check and does not know is wrong.
-    if (credentials.username !== undefined && authenticators.length > 0) {
+    if (credentials.username !== undefined && authenticators.some(({ knowsNobody }) => knowsNobody !== true)) {
       return { kind: 'refused', reasonCode: ReasonCode.badUserNameOrPassword, why: 'unknown user name' };
     }
     return acceptAnonymous(credentials, anonymous);

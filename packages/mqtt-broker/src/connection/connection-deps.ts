@@ -58,11 +58,19 @@ export function countUp<Key>(counts: Map<Key, number>, key: Key): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
+/** Who a client has proved to be. */
+export interface ProvedIdentity {
+  /** Undefined for an anonymous one. */
+  readonly username: string | undefined;
+  /** When the proof ends, in milliseconds since 1970. */
+  readonly expiresAtMs?: number | undefined;
+}
+
 /** A client that asks to be let in, as the control plane sees it. */
 export interface ConnectingClient {
   readonly peer: PeerAddress;
   /** To be called once, when the client has proved who it is; resolves when its session is claimed. */
-  attach(username: string | undefined): Promise<void>;
+  attach(proved: ProvedIdentity): Promise<void>;
   /** The decision, once, in a later turn than admit(); after it the client is in the registry, or is not. */
   onAdmitted(): void;
   onRefused(reasonCode: ReasonCode, why: string): void;

@@ -6,13 +6,20 @@
 //   C4. A fault of the client ends this connection and nothing else.
 //   C5. An end has a deadline: what still has to leave may take `lingerMs`, then the socket is destroyed.
 
+import type { Timer } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import { encodeConnack, encodeDisconnect, PLAIN_PROFILE, type WireProfile, wireProfile } from '../codec/encode.js';
 import type { ConnectPacket, DisconnectPacket, ProtocolVersion, Will } from '../codec/packets.js';
 import { ReasonCode } from '../codec/reason-codes.js';
 import { MqttError } from '../errors.js';
 import type { AttachedSession, AttachOutcome, DetachReason } from '../session/session-port.js';
-import { type Admission, type ConnectingClient, type ConnectionDeps, countUp } from './connection-deps.js';
+import {
+  type Admission,
+  type ConnectingClient,
+  type ConnectionDeps,
+  countUp,
+  type ProvedIdentity,
+} from './connection-deps.js';
 import { Deadline, DeadlineWheel } from './deadline-wheel.js';
 import { type Grant, grant } from './grant.js';
 import { Hold, Intake, type IntakeOwner } from './intake.js';
@@ -56,6 +63,7 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
   #lastSeen: number;
   #keepAliveTicks = 0;
   #sessionExpirySeconds = 0;
+  #expiry: Timer | undefined;
   receiveMaximum = 0;
   topicAliasMaximum = 0;
   profile: WireProfile = PLAIN_PROFILE[4];
@@ -253,11 +261,12 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
 
   // What the control plane asks and decides.
 
-  async attach(username: string | undefined): Promise<void> {
+  async attach({ username, expiresAtMs }: ProvedIdentity): Promise<void> {
     const state = this.#state;
     if (state.phase !== 'connecting') throw closedBecause('the connection ended before its session was claimed');
     const { connect, grant } = state;
     this.username = username;
+    if (expiresAtMs !== undefined) this.#expireAt(expiresAtMs);
     await this.#askForWill(connect.will);
     const { sessionExpirySeconds } = grant;
     const claimed = await this.#deps.engine.attach({ port: this, connect, sessionExpirySeconds });
@@ -267,6 +276,14 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
     }
     await claimed.session.detach({ kind: 'lost', cause: 'the connection ended before CONNACK' }); // C3
     throw closedBecause('the connection ended before its session was claimed');
+  }
+
+  /** Whoever came in with a proof that ends does not stay beyond it. */
+  #expireAt(expiresAtMs: number): void {
+    const { clock } = this.#deps;
+    this.#expiry = clock.setTimer(Math.max(0, expiresAtMs - clock.wallTime()), () =>
+      this.disconnect(ReasonCode.maximumConnectTime, 'what the client proved itself with has expired'),
+    );
   }
 
   /** A will is a PUBLISH that comes later: what may not be published may not be left behind either. */
@@ -357,6 +374,7 @@ export class Connection extends Deadline implements IntakeOwner, ConnectingClien
     const state = this.#state;
     if (state.phase === 'closing' || state.phase === 'closed') return;
     this.#state = CLOSING; // C1
+    this.#expiry?.cancel();
     this.#intake.session = undefined;
     this.outbox.flush();
     this.outbox.close();

@@ -84,6 +84,14 @@ export class RetainedFeed {
     if (this.#due.size === 1) this.#deps.clock.setImmediate(() => this.#turn());
   }
 
+  /** The subscription is gone: what was not sent of it is not. */
+  stop(session: Session, topicFilter: string): void {
+    const feeds = this.#feeds.get(session)?.filter((feed) => feed.topicFilter !== topicFilter);
+    if (feeds === undefined) return;
+    if (feeds.length === 0) this.forget(session);
+    else this.#feeds.set(session, feeds);
+  }
+
   forget(session: Session): void {
     this.#feeds.delete(session);
     this.#due.delete(session);

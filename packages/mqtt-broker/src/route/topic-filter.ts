@@ -123,6 +123,22 @@ export function covers(wide: string, narrow: string): boolean {
   return n > narrow.length;
 }
 
+/** Whether some topic name belongs to both filters: a denial of one then concerns a subscription to the other. */
+export function overlaps(one: string, other: string): boolean {
+  const oneHides = one.charCodeAt(0) === PLUS || one.charCodeAt(0) === HASH;
+  const otherHides = other.charCodeAt(0) === PLUS || other.charCodeAt(0) === HASH;
+  if (oneHides !== otherHides && (oneHides ? other : one).charCodeAt(0) === DOLLAR) return false; // [MQTT-4.7.2-1]
+  const some = one.split('/');
+  const others = other.split('/');
+  for (let level = 0; ; level++) {
+    const a = some[level];
+    const b = others[level];
+    if (a === '#' || b === '#') return true; // also the parent: `a/#` and `a` meet in `a`
+    if (a === undefined || b === undefined) return a === b;
+    if (a !== '+' && b !== '+' && a !== b) return false;
+  }
+}
+
 export function endOfLevel(text: string, start: number): number {
   const slash = text.indexOf('/', start);
   return slash < 0 ? text.length : slash;

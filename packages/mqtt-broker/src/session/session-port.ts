@@ -110,6 +110,9 @@ export interface DeliveredMessage {
 /** Called in the turn of the publish; must not throw and must return at once. */
 export type MessageListener = (message: DeliveredMessage) => void;
 
+/** Asked again for subscriptions that are held, because rights may have gone since SUBSCRIBE. */
+export type SubscriptionPolicy = (client: ClientIdentity, topicFilter: string) => 'allow' | 'deny';
+
 /** Asked again when a will comes due, because rights may have gone since CONNECT. */
 export type WillPolicy = (
   who: { readonly clientId: string; readonly username: string | undefined },
@@ -141,6 +144,8 @@ export interface SessionEngine {
   publish(message: LocalMessage): Promise<void>;
   /** Every message that matches, as published; returns the way to stop. No retained messages. */
   subscribe(topicFilter: string, listener: MessageListener): () => void;
+  /** Withdraws the subscriptions that the policy denies clients that are here. Others are asked for when they come. */
+  recheckSubscriptions(): void;
   readonly stats: EngineStats;
   /**
    * Keeps what is to be kept (cursors, sessions) and ends. Connections are closed first: a session that is

@@ -110,6 +110,22 @@ export class SubscriptionDesk {
     for (const topicFilter of [...session.subscriptions.keys()]) this.#withdraw(session, topicFilter);
   }
 
+  /** Ends subscriptions that `matches`, and their retained messages, without the client having asked. */
+  withdrawWhere(session: Session, matches: (target: SubscriptionTarget) => boolean): void {
+    let withdrawn = 0;
+    for (const [topicFilter, { target }] of [...session.subscriptions]) {
+      if (!matches(target)) continue;
+      this.#withdraw(session, topicFilter);
+      this.#deps.feed.stop(session, target.filter);
+      this.#deps.logger.warn(
+        { clientId: session.clientId, topicFilter },
+        'a subscription is not allowed any more: ended',
+      );
+      withdrawn++;
+    }
+    if (withdrawn > 0) void this.#keep(session, []); // a crash before it is kept brings them back, to be asked again
+  }
+
   #grant(
     session: Session,
     request: SubscriptionRequest,
