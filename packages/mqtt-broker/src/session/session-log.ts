@@ -77,7 +77,9 @@ export class SessionLog {
   /** `outcome.then` runs when the step is kept (Q1). When it cannot be, the client is disconnected and comes back. */
   note(session: Session, step: Omit<SessionStep, 'clientId' | 'epoch'>, outcome?: StepOutcome): void {
     const { clientId, epoch } = session;
-    this.#log.enqueue(0, { payload: encodeStep({ ...step, clientId, epoch }) }, { session, outcome });
+    const { kind, packetId, at } = step;
+    const payload = encodeStep({ kind, packetId, at, clientId, epoch });
+    this.#log.enqueue(0, { payload }, { session, outcome });
   }
 
   /**
