@@ -12,6 +12,15 @@ export const STORAGE_ERRORS = {
   OVERLOADED: { next: 'later', when: 'a byte or request budget is used up; retry after a pause' },
   DISK_FULL: { next: 'later', when: 'no space is left for new records; reads go on' },
   UNAVAILABLE: { next: 'later', when: 'the engine cannot be reached or has not enough replicas' },
+  UNKNOWN_OUTCOME: {
+    next: 'unknown',
+    when: 'the external engine went away while an append was under way; it may have been done or not',
+  },
+  ENGINE_UNFIT: {
+    next: 'never',
+    when: 'the external engine is set up so that it would lose records or cannot fence writers; its settings must change',
+  },
+  CLIENT_MISSING: { next: 'never', when: 'the client package of the external engine is not installed' },
   FAILED: { next: 'unknown', when: 'storage failed for good (a sync error, a corrupt file); nothing more is accepted' },
   CLOSED: { next: 'never', when: 'the storage was closed' },
 } as const satisfies ErrorCatalogue;

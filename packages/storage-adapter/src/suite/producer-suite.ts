@@ -1,5 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
+import type { ShardStorage } from '../shard-storage.js';
 import { codeOf, record, type SuiteContext, texts } from './suite-context.js';
+
+const WRITERS = 16;
+const writers = Array.from({ length: WRITERS }, (_, writer) => writer);
 
 /** Appends of a producer count once, however often they are repeated. */
 export function producerSuite(context: SuiteContext): void {
@@ -54,6 +58,48 @@ export function producerSuite(context: SuiteContext): void {
       expect(await append(1, 0)).toBe('PRODUCER_FENCED');
       expect(await append(2, 1)).toBe('resolved');
       expect(texts(await context.readAll(shard))).toEqual(['1/0', '1/1', '2/0', '2/1']);
+    });
+
+    it('race for a shard, 16 at a time: one wins every round, and the others cannot write behind it', async () => {
+      if (unlessSupported()) return;
+      const shard = await context.shard();
+      const storages = await context.openMany(WRITERS);
+      const expected: string[] = [];
+      const rounds = context.options.raceRounds ?? 200;
+      for (let round = 0; round < rounds; round++) {
+        const race = async (writer: number, sequence: number, text: string) => {
+          const storage = storages[writer % storages.length] as ShardStorage; // at least one
+          const options = producer(1 + round * WRITERS + writer, sequence);
+          return await codeOf(storage.append(shard, [record(text)], options));
+        };
+        const before = (await context.storage.describeShard(shard)).end;
+        const claims = await Promise.all(writers.map((writer) => race(writer, 0, `${round} claims`)));
+        expect(claims.at(-1)).toBe('resolved'); // nobody has a higher epoch
+        for (const claim of claims) expect(['resolved', 'PRODUCER_FENCED']).toContain(claim);
+        const writes = await Promise.all(writers.map((writer) => race(writer, 1, `${round} by ${writer}`)));
+        expect(writes.filter((code) => code === 'resolved').length).toBe(1);
+        expect(writes.filter((code) => code === 'PRODUCER_FENCED').length).toBe(WRITERS - 1);
+        const claimed = claims.filter((code) => code === 'resolved').map(() => `${round} claims`);
+        expected.push(...claimed, `${round} by ${WRITERS - 1}`);
+        expect((await context.storage.describeShard(shard)).end).toBe(before + claimed.length + 1);
+      }
+      expect(texts(await context.readAll(shard))).toEqual(expected);
+    });
+
+    it('race with the same batch, 16 at a time: it is stored once, and all are told where', async () => {
+      if (unlessSupported()) return;
+      const shard = await context.shard();
+      const storages = await context.openMany(WRITERS);
+      for (let sequence = 0; sequence < 20; sequence++) {
+        const results = await Promise.all(
+          writers.map((writer) => {
+            const storage = storages[writer % storages.length] as ShardStorage; // at least one
+            return storage.append(shard, [record(`${sequence} by ${writer}`)], producer(1, sequence));
+          }),
+        );
+        expect(new Set(results.map(({ firstOffset }) => firstOffset))).toEqual(new Set([sequence]));
+      }
+      expect((await context.readAll(shard)).length).toBe(20);
     });
 
     it('do not know of each other, nor of other shards', async () => {

@@ -16,6 +16,13 @@ export interface SuiteOptions {
    * compared with known ones. `own` unless given.
    */
   readonly clock?: 'given' | 'own';
+  /**
+   * Whether `open` may be called again with the directory of a storage that is open, as another process would. Then
+   * writers race from storages of their own. `one` unless given.
+   */
+  readonly openers?: 'one' | 'many';
+  /** Rounds of the race of 16 writers, for engines that take long over one. 200 unless given. */
+  readonly raceRounds?: number;
 }
 
 /** A record as short as it can be written down in a test. */
@@ -43,6 +50,7 @@ export class SuiteContext {
   clock = new ManualClock();
   #directory = '';
   #storage: ShardStorage | undefined;
+  readonly #others: ShardStorage[] = [];
 
   constructor(options: SuiteOptions) {
     this.options = options;
@@ -52,6 +60,7 @@ export class SuiteContext {
       this.#storage = await options.open(this.#directory, this.clock);
     });
     afterEach(async () => {
+      await Promise.all(this.#others.splice(0).map((storage) => storage.close()));
       await this.#storage?.close();
       await fs.rm(this.#directory, { recursive: true, force: true });
     });
@@ -68,6 +77,17 @@ export class SuiteContext {
     this.clock = clock;
     this.#storage = await this.options.open(this.#directory, this.clock);
     return this.#storage;
+  }
+
+  /** Storages for writers that race: of their own where the driver allows it. */
+  async openMany(number: number): Promise<ShardStorage[]> {
+    const more: ShardStorage[] = [];
+    while (this.options.openers === 'many' && more.length < number - 1) {
+      const storage = await this.options.open(this.#directory, this.clock);
+      more.push(storage);
+      this.#others.push(storage);
+    }
+    return [this.storage, ...more];
   }
 
   async shard(name = 'shard', config: ShardConfig = { cleanup: 'keep' }): Promise<ShardId> {
