@@ -6,7 +6,8 @@ import { MetaError } from '../errors.js';
 import type { RequestIdentity, StateTransaction } from '../state/command.js';
 import type { LeaseId } from '../state/record.js';
 import type { Endpoint, Endpoints } from './endpoints.js';
-import { queryToWire, rangeAnswerFromWire, transactionResultFromWire, transactionToWire } from './etcd-messages.js';
+import { rangeAnswerFromWire, transactionResultFromWire } from './etcd-answers.js';
+import { queryToWire, transactionToWire } from './etcd-requests.js';
 import { GrpcWatch } from './grpc-watch.js';
 import { KeepAliveStream } from './keep-alive-stream.js';
 import type {

@@ -9,7 +9,7 @@ import { type Event, Event_EventType } from '../gen/mvccpb/kv.js';
 import { type KeyRange, keyFromBytes, keyToBytes } from '../state/key-range.js';
 import type { Version } from '../state/record.js';
 import type { Endpoint, Endpoints } from './endpoints.js';
-import { versionFromWire } from './etcd-messages.js';
+import { versionFromWire } from './etcd-answers.js';
 import type { WatchBatch } from './meta-client.js';
 import { toWatchBatch } from './requests.js';
 import { fromRpcFailure } from './rpc-status.js';

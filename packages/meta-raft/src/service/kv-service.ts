@@ -1,11 +1,5 @@
-import {
-  answerToWire,
-  deleteFromWire,
-  putFromWire,
-  queryFromWire,
-  rangeAnswerToWire,
-  transactionFromWire,
-} from '../client/etcd-messages.js';
+import { answerToWire, rangeAnswerToWire } from '../client/etcd-answers.js';
+import { deleteFromWire, putFromWire, queryFromWire, transactionFromWire } from '../client/etcd-requests.js';
 import { accepted, checkLimits } from '../client/requests.js';
 import { MetaError } from '../errors.js';
 import type {

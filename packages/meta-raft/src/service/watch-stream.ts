@@ -1,7 +1,8 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { MiB } from '@robustmq/stdx/byte-size';
 import type { Timer } from '@robustmq/stdx/clock';
-import { leaseToWire, versionToWire, watchRangeFromWire } from '../client/etcd-messages.js';
+import { versionToWire } from '../client/etcd-answers.js';
+import { leaseToWire, watchRangeFromWire } from '../client/etcd-requests.js';
 import {
   type WatchCreateRequest,
   WatchCreateRequest_FilterType,
