@@ -11,6 +11,6 @@ export { createBroker } from './create-broker.js';
 export type { EngineOptions } from './engine-options.js';
 export { MQTT_ERRORS, MqttError, type MqttErrorCode } from './errors.js';
 export type { TlsOptions } from './listener/tls-credentials.js';
-export type { BrokerOptions, ListenerOptions } from './options.js';
+export type { AuthOptions, BrokerOptions, ListenerOptions } from './options.js';
 export type { DeliveredMessage, LocalMessage, MessageListener } from './session/session-port.js';
 export { type StartBrokerDeps, startBroker } from './start-broker.js';

@@ -2,6 +2,7 @@
 
 import type { MetaClient } from '@robustmq/meta-raft/client';
 import {
+  type AuthOptions,
   type BrokerOptions,
   type ListenerOptions,
   MqttError,
@@ -51,7 +52,7 @@ function brokerOptions(node: Node): BrokerOptions {
   const { limits, auth } = mqtt;
   return {
     listeners: listenersOf(node.config),
-    auth: { anonymous: auth.anonymous, users: auth.users },
+    auth: { ...authOf(auth), acl: mqtt.acl },
     limits: {
       packetBytesMax: limits.max_packet_bytes,
       connectionsMax: possibleConnections(node),
@@ -68,6 +69,29 @@ function brokerOptions(node: Node): BrokerOptions {
       messageRetentionMs: journal.retention_ms,
       messageRetentionBytes: journal.retention_bytes,
     },
+  };
+}
+
+function authOf({ anonymous, users, order, ...auth }: Config['mqtt']['auth']): AuthOptions {
+  const { jwt, http, certificate_username: certificate } = auth;
+  const hasKeys = jwt.jwks_url !== undefined || jwt.key_file !== undefined;
+  return {
+    anonymous,
+    users,
+    order,
+    passwordFile: auth.password_file,
+    certificate: certificate === 'none' ? undefined : certificate,
+    jwt: hasKeys
+      ? {
+          jwksUrl: jwt.jwks_url,
+          keyFile: jwt.key_file,
+          algorithms: jwt.algorithms,
+          issuer: jwt.issuer,
+          audience: jwt.audience,
+          usernameClaim: jwt.username_claim,
+        }
+      : undefined,
+    http: http.url === undefined ? undefined : { url: http.url, timeoutMs: http.timeout_ms, cacheMs: http.cache_ms },
   };
 }
 

@@ -1,4 +1,5 @@
-// The command line that all apps share: start, stop, status, version, config check|print.
+// The command line that all apps share: start, stop, status, version, config check|print,
+// users add|remove|list, acl set|remove|list.
 
 import {
   type ExitCode,
@@ -10,6 +11,16 @@ import {
   runMain,
 } from '@robustmq/node-runtime';
 import yargs, { type Argv } from 'yargs';
+import {
+  type AccessFlags,
+  type AccessWork,
+  addUser,
+  listRules,
+  listUsers,
+  removeRules,
+  removeUser,
+  setRules,
+} from './access-commands.js';
 import type { App } from './app.js';
 import { showStatus, stopNode } from './control.js';
 import { runNode } from './node.js';
@@ -40,8 +51,11 @@ async function runCommand(app: App, context: RunContext, argv: readonly string[]
     load(flags);
     return print('the configuration is valid');
   });
+  const access = (work: AccessWork) => (flags: ConfigFlags & AccessFlags) => {
+    outcome = work(load(flags).config, flags, print);
+  };
   const show = on(async (flags) => print(printConfig(load(flags)).trimEnd()));
-  await yargs()
+  await withAccessCommands(yargs(), access)
     .scriptName(app.name)
     .usage(`$0 <command>\n\n${app.summary}`)
     .command('start', 'start in the foreground', withConfig, start)
@@ -54,7 +68,7 @@ async function runCommand(app: App, context: RunContext, argv: readonly string[]
         .command('print', 'print every setting and where it came from', withConfig, show)
         .demandCommand(1, 'say what to do with the configuration: check or print'),
     )
-    .demandCommand(1, 'say what to do: start, stop, status, version, or config')
+    .demandCommand(1, 'say what to do: start, stop, status, version, config, users, or acl')
     .strict()
     .version(app.version)
     .parserConfiguration({ 'dot-notation': false })
@@ -69,6 +83,27 @@ async function runCommand(app: App, context: RunContext, argv: readonly string[]
   return await outcome;
 }
 
+function withAccessCommands(
+  program: Argv,
+  access: (work: AccessWork) => (flags: ConfigFlags & AccessFlags) => void,
+): Argv {
+  return program
+    .command('users', 'who may log in, on every node of a running cluster', (sub) =>
+      sub
+        .command('add <name>', 'add a user, or change its password; the password is read', withName, access(addUser))
+        .command('remove <name>', 'remove a user', withName, access(removeUser))
+        .command('list', 'list users', withConfig, access(listUsers))
+        .demandCommand(1, 'say what to do with users: add, remove or list'),
+    )
+    .command('acl', 'what clients may do, on every node of a running cluster', (sub) =>
+      sub
+        .command('set <name> <rules..>', 'replace the rules of that name', withRules, access(setRules))
+        .command('remove <name>', 'remove the rules of that name', withName, access(removeRules))
+        .command('list', 'list rules in their order', withConfig, access(listRules))
+        .demandCommand(1, 'say what to do with rules: set, remove or list'),
+    );
+}
+
 function withConfig(command: Argv): Argv<ConfigFlags> {
   return command
     .option('config', { type: 'string', alias: 'c', describe: 'a TOML file' })
@@ -79,6 +114,14 @@ function withConfig(command: Argv): Argv<ConfigFlags> {
       nargs: 1,
       describe: 'key=value, as in mqtt.auth.anonymous=everywhere',
     });
+}
+
+function withName(command: Argv) {
+  return withConfig(command).positional('name', { type: 'string', demandOption: true });
+}
+
+function withRules(command: Argv) {
+  return withName(command).positional('rules', { type: 'string', array: true, demandOption: true });
 }
 
 function loadFor(app: App, context: RunContext, flags: ConfigFlags): LoadedConfig {

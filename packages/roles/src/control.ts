@@ -57,7 +57,7 @@ export async function stopNode(config: Config, print: Print): Promise<ExitCode> 
 }
 
 /** Every interface, for a server, is loopback for who asks on the same machine. */
-function reachable(address: { readonly host: string; readonly port: number }) {
+export function reachable(address: { readonly host: string; readonly port: number }) {
   if (address.host === '0.0.0.0') return { ...address, host: '127.0.0.1' };
   return address.host === '::' ? { ...address, host: '::1' } : address;
 }

@@ -14,7 +14,13 @@ interface DependentSettings {
   };
   readonly mqtt: {
     readonly listeners: { readonly tls: TlsSettings; readonly wss: TlsSettings };
-    readonly auth: { readonly anonymous: string; readonly users: Readonly<Record<string, string>> };
+    readonly auth: {
+      readonly jwt: {
+        readonly jwks_url?: string | undefined;
+        readonly key_file?: string | undefined;
+        readonly algorithms: readonly string[];
+      };
+    };
   };
 }
 
@@ -45,11 +51,15 @@ export function* contradictions(config: DependentSettings): Iterable<Contradicti
       message: `must be at least four times meta.heartbeat_ms (${meta.heartbeat_ms}), so that one lost heartbeat starts no election`,
     };
   }
-  const { auth } = config.mqtt;
-  if (config.roles.includes('broker') && auth.anonymous === 'nowhere' && Object.keys(auth.users).length === 0) {
+  const { jwt } = config.mqtt.auth;
+  if (jwt.jwks_url !== undefined && jwt.key_file !== undefined) {
+    yield { path: ['mqtt', 'auth', 'jwt', 'key_file'], message: 'is given beside mqtt.auth.jwt.jwks_url: one of them' };
+  }
+  const hasKeys = jwt.jwks_url !== undefined || jwt.key_file !== undefined;
+  if (hasKeys !== jwt.algorithms.length > 0) {
     yield {
-      path: ['mqtt', 'auth', 'anonymous'],
-      message: 'is "nowhere" and mqtt.auth.users names nobody, so that no client could connect: add a user',
+      path: ['mqtt', 'auth', 'jwt', 'algorithms'],
+      message: hasKeys ? 'must name what tokens may be signed with, such as RS256' : 'needs a jwks_url or a key_file',
     };
   }
   yield* tlsContradictions('tls', config.mqtt.listeners.tls);

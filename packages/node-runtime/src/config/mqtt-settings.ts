@@ -3,26 +3,9 @@
 
 import { GiB, KiB, MiB } from '@robustmq/stdx/byte-size';
 import { z } from 'zod';
+import { acl, auth } from './mqtt-access.js';
 import { listeners } from './mqtt-listeners.js';
 import { DAY_MS, HOUR_MS, setting } from './setting.js';
-
-const users = z.record(
-  z.string().min(1, 'must not be empty').max(1024, 'must have at most 1,024 characters'),
-  z.string().regex(/^scrypt\$\d+\$\d+\$\d+\$[^$\s]+\$[^$\s]+$/, 'must be scrypt$N$r$p$salt$key'),
-);
-
-const auth = z
-  .strictObject({
-    anonymous: setting(
-      z.enum(['loopback', 'everywhere', 'nowhere']).prefault('loopback'),
-      'Who may connect without a user name. loopback: clients on this machine only.',
-    ),
-    users: setting(users.prefault({}), {
-      description: 'User names and the scrypt hashes of their passwords: scrypt$N$r$p$salt$key.',
-      secret: true,
-    }),
-  })
-  .prefault({});
 
 const limits = z
   .strictObject({
@@ -71,4 +54,4 @@ const limits = z
   })
   .prefault({});
 
-export const mqtt = z.strictObject({ listeners, auth, limits }).prefault({});
+export const mqtt = z.strictObject({ listeners, auth, acl, limits }).prefault({});
