@@ -25,12 +25,18 @@ import { MqttError } from '../errors.js';
 import type { RetainedStore } from '../retained/retained-store.js';
 import type { MatchResult } from '../route/subscription-index.js';
 import type { Session } from '../session/session.js';
-import type { SessionLink } from '../session/session-link.js';
-import type { LocalMessage } from '../session/session-port.js';
-import type { PendingAck } from './ack-queue.js';
+import type { LocalMessage, SessionPort } from '../session/session-port.js';
+import type { AckQueue, PendingAck } from './ack-queue.js';
 import type { MessageLog, MessageLogHandler } from './message-log.js';
 import { Publication } from './publication.js';
-import type { PublisherBrake } from './publisher-brake.js';
+import type { HeldPublisher, PublisherBrake } from './publisher-brake.js';
+
+/** A connection as far as what it publishes is concerned. */
+export interface PublisherLink extends HeldPublisher {
+  readonly session: Session;
+  readonly port: SessionPort;
+  readonly acks: AckQueue;
+}
 
 export interface PublishPathDeps {
   readonly options: ResolvedEngineOptions;
@@ -57,7 +63,7 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
   }
 
   /** A PUBLISH of a client that may publish it. */
-  receive(link: SessionLink, packet: PublishPacket): void {
+  receive(link: PublisherLink, packet: PublishPacket): void {
     this.received++;
     const message = this.#messageOf(link, packet);
     const match = this.#deps.dispatcher.match(packet.topicName);
@@ -82,7 +88,7 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
    * retained shard may have been lost, so it is retained (again) before it is answered (P1). When that fails the
    * client is disconnected: a PUBREC that refuses would free the packet id of a message that is kept.
    */
-  retainAgain(link: SessionLink, packet: PublishPacket): void {
+  retainAgain(link: PublisherLink, packet: PublishPacket): void {
     const { retained, clock } = this.#deps;
     const message = this.#messageOf(link, packet);
     message.own();
@@ -158,7 +164,7 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
 
   /** Most messages: delivered and answered in this turn, and forgotten. */
   #publishFree(
-    link: SessionLink,
+    link: PublisherLink,
     { qos, packetId }: PublishPacket,
     { message, match }: { readonly message: OutgoingMessage; readonly match: MatchResult<Session> },
   ): void {
@@ -257,7 +263,7 @@ export class PublishPath implements Omit<MessageLogHandler<Publication>, 'onGap'
   }
 
   /** The time is asked for when it matters: a message that is neither stored nor expires needs none. */
-  #messageOf(link: SessionLink, packet: PublishPacket): OutgoingMessage {
+  #messageOf(link: PublisherLink, packet: PublishPacket): OutgoingMessage {
     const { topicName, payload, qos, retain, properties } = packet;
     const seconds = properties?.messageExpiryInterval;
     const nowMs = seconds === undefined ? 0 : this.#deps.clock.wallTime();

@@ -12,15 +12,20 @@ import { encodeSuback, encodeUnsuback } from '../codec/encode.js';
 import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from '../codec/packets.js';
 import { ReasonCode } from '../codec/reason-codes.js';
 import { lowerQoS } from '../deliver/lower-qos.js';
+import type { DeliveryLink } from '../deliver/session-delivery.js';
 import type { ResolvedEngineOptions } from '../engine-options.js';
 import type { RetainedFeed } from '../retained/retained-feed.js';
 import type { RetainedStore } from '../retained/retained-store.js';
 import type { SubscriptionIndex } from '../route/subscription-index.js';
 import { parseTopicFilter, type SubscriptionTarget } from '../route/topic-filter.js';
 import type { Session } from './session.js';
-import type { SessionLink } from './session-link.js';
 import type { SubscriptionRecord } from './session-record.js';
 import type { ShareKeeper } from './share-keeper.js';
+
+/** A connection as far as its subscriptions are concerned. */
+export interface SubscriberLink extends DeliveryLink {
+  readonly session: Session;
+}
 
 export interface SubscriptionDeskDeps {
   readonly options: ResolvedEngineOptions;
@@ -49,7 +54,7 @@ export class SubscriptionDesk {
   }
 
   async subscribe(
-    link: SessionLink,
+    link: SubscriberLink,
     packet: SubscribePacket,
     refusals: readonly (ReasonCode | undefined)[] | undefined,
   ): Promise<void> {
@@ -78,7 +83,7 @@ export class SubscriptionDesk {
     if (kept) await this.#sendRetained(link, granted);
   }
 
-  async unsubscribe(link: SessionLink, packet: UnsubscribePacket): Promise<void> {
+  async unsubscribe(link: SubscriberLink, packet: UnsubscribePacket): Promise<void> {
     const { session } = link;
     const reasonCodes: ReasonCode[] = packet.topicFilters.map((topicFilter) =>
       this.#withdraw(session, topicFilter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
@@ -199,7 +204,7 @@ export class SubscriptionDesk {
     }
   }
 
-  async #sendRetained(link: SessionLink, granted: readonly Granted[]): Promise<void> {
+  async #sendRetained(link: SubscriberLink, granted: readonly Granted[]): Promise<void> {
     const wanted = granted.filter(({ retained }) => retained === 'send');
     if (wanted.length === 0) return;
     await this.#deps.retained.settled(); // U3
