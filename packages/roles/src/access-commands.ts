@@ -88,9 +88,9 @@ function readPassword(): Promise<string> {
   const lines = createInterface({ input, output, terminal });
   return new Promise((resolve, reject) => {
     lines.once('line', (line) => {
+      resolve(line); // before close, which rejects
       lines.close();
       if (terminal) stderr.write('\n');
-      resolve(line);
     });
     lines.once('close', () => reject(new RuntimeError('USAGE', 'no password on the standard input: one line of it')));
   });
