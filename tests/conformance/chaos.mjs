@@ -61,7 +61,7 @@ for (let seed = Number(values.seed); totals.runs === 0 || Date.now() < end; seed
       ...(values.faults ? { faults: values.faults.split(',') } : {}),
       until: () => Date.now() > runEnd,
       ...(small ? { smallDiskMebibytes: 12 } : {}),
-      damages: values.damage ? ['state', 'log'] : [],
+      damages: values.damage ? [seed % 2 === 0 ? 'log' : 'state'] : [],
       ...(values.verbose ? { say: (line) => console.log(`  ${line}`) } : {}),
     });
     totals.operations += report.returned;

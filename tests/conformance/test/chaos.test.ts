@@ -24,7 +24,7 @@ it('loses nothing and reads nothing stale while processes die, stop, part, fill 
       ...(small ? (['full-disk'] as const) : []),
     ],
     ...(small ? { smallDiskMebibytes: 12 } : {}),
-    damages: ['state', 'log'],
+    damages: ['log'],
   });
   expect(report).toMatchObject({ faults: [], ended: [] });
   expect(report.returned).toBeGreaterThan(500);
