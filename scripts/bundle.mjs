@@ -29,6 +29,9 @@ const banner = [
   "const __bundleFolder = __fileURLToPath(new URL('.', import.meta.url));",
 ].join('\n');
 
+/** Clients of external engines: who configures one installs it beside the program (docs/guides/external-storage.md). */
+const EXTERNAL = ['ioredis', 'pg', '@aws-sdk/client-s3'];
+
 /** The addon of classic-level for each platform we ship. N-API: one file serves every Node from 20 on. */
 const PREBUILDS = {
   'linux-x64': 'linux-x64/classic-level.node',
@@ -79,6 +82,7 @@ const { metafile } = await build({
   minifySyntax: true,
   sourcemap: 'external',
   legalComments: 'none',
+  external: EXTERNAL,
   metafile: true,
   plugins: [nativeBeside],
   logLevel: 'warning',

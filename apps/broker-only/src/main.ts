@@ -19,7 +19,7 @@ declare const __ROBUSTMQ_VERSION__: string; // put in by the bundler
 await runApp(
   {
     name: 'broker-only',
-    summary: 'The MQTT broker of RobustMQ on its own. It needs meta.peers, and storage.type memory or level.',
+    summary: 'The MQTT broker of RobustMQ on its own. It needs meta.peers, and a storage.type other than journal.',
     version: __ROBUSTMQ_VERSION__,
     fixed: { roles: ['broker'] },
     serve,

@@ -5,7 +5,7 @@ import type { MetaClient } from '@robustmq/meta-raft/client';
 import { type CheckResult, RuntimeError } from '@robustmq/node-runtime';
 import { unreachable } from '@robustmq/stdx/assert';
 import { errorMessage } from '@robustmq/stdx/coded-error';
-import { LevelShardStorage, MemoryShardStorage, type ShardStorage } from '@robustmq/storage-adapter';
+import { LevelShardStorage, MemoryShardStorage, openRedisStorage, type ShardStorage } from '@robustmq/storage-adapter';
 import { type Node, pathOf } from './node.js';
 
 export interface StorageRole extends AsyncDisposable {
@@ -49,24 +49,41 @@ function checkJournal(status: EngineStatus): CheckResult {
   }
 }
 
-/** A driver of this node's own, for brokers that need no journal. */
+/** A driver that needs no journal: in this process, on its disk, or in an engine that runs elsewhere. */
 export async function startPlainStorage(node: Node): Promise<StorageRole> {
-  const { clock } = node;
-  const { type } = node.config.storage;
-  if (type === 'journal') throw journalElsewhere(node);
-  const storage =
-    type === 'memory'
-      ? new MemoryShardStorage({ clock })
-      : await LevelShardStorage.open({ directory: pathOf(node, 'level') }, { clock });
+  const storage = await openPlainStorage(node);
   node.health.bind('storage', () =>
     storage.state === 'open' ? { ok: true } : { ok: false, reason: `the storage is ${storage.state}` },
   );
   return { storage, [Symbol.asyncDispose]: () => storage.close() };
 }
 
+/** A broker is the only writer of its shards: nodes that share an engine get places of their own in it. */
+const namespaceOf = ({ config }: Node): string => `${config.cluster_name}/${config.node_id}`;
+
+async function openPlainStorage(node: Node): Promise<ShardStorage> {
+  const { clock, log } = node;
+  const { storage } = node.config;
+  const deps = { clock, logger: log.child({ part: 'storage' }) };
+  switch (storage.type) {
+    case 'journal':
+      throw journalElsewhere(node);
+    case 'memory':
+      return new MemoryShardStorage(deps);
+    case 'level':
+      return await LevelShardStorage.open({ directory: pathOf(node, 'level') }, deps);
+    case 'redis': {
+      const { url = '', prefix, settings_check: settingsCheck } = storage.redis; // without a url it was refused
+      return await openRedisStorage({ url, prefix: `${prefix}${namespaceOf(node)}:`, settingsCheck }, deps);
+    }
+    default:
+      return unreachable(storage.type);
+  }
+}
+
 function journalElsewhere({ config }: Node): RuntimeError {
   return new RuntimeError(
     'CONFIG_INVALID',
-    `storage.type is journal, and this node has roles ${config.roles.join(', ')}: a broker reaches only the journal of its own node. Add the role journal, or set storage.type to memory or level`,
+    `storage.type is journal, and this node has roles ${config.roles.join(', ')}: a broker reaches only the journal of its own node. Add the role journal, or set storage.type to memory, level, or an external engine`,
   );
 }

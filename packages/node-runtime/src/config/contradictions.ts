@@ -12,6 +12,7 @@ interface DependentSettings {
     readonly heartbeat_ms: number;
     readonly election_ms: number;
   };
+  readonly storage: { readonly type: string; readonly redis: { readonly url?: string | undefined } };
   readonly mqtt: {
     readonly listeners: { readonly tls: TlsSettings; readonly wss: TlsSettings };
     readonly auth: {
@@ -50,6 +51,10 @@ export function* contradictions(config: DependentSettings): Iterable<Contradicti
       path: ['meta', 'election_ms'],
       message: `must be at least four times meta.heartbeat_ms (${meta.heartbeat_ms}), so that one lost heartbeat starts no election`,
     };
+  }
+  const { storage } = config;
+  if (storage.type === 'redis' && storage.redis.url === undefined) {
+    yield { path: ['storage', 'redis', 'url'], message: 'is required because storage.type is redis' };
   }
   const { jwt } = config.mqtt.auth;
   if (jwt.jwks_url !== undefined && jwt.key_file !== undefined) {

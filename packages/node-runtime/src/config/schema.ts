@@ -10,6 +10,7 @@ import type { Address } from './address.js';
 import { contradictions } from './contradictions.js';
 import { mqtt } from './mqtt-settings.js';
 import { address, DAY_MS, HOUR_MS, listenerAddress, setting } from './setting.js';
+import { storage } from './storage-settings.js';
 
 export const ROLES = ['meta', 'broker', 'journal'] as const;
 export type Role = (typeof ROLES)[number];
@@ -68,15 +69,6 @@ const meta = z
     election_ms: setting(
       z.int().min(50).max(60_000).prefault(600),
       'Milliseconds without a heartbeat after which an election begins; drawn between this and twice this. At least four times heartbeat_ms.',
-    ),
-  })
-  .prefault({});
-
-const storage = z
-  .strictObject({
-    type: setting(
-      z.enum(['journal', 'memory', 'level']).prefault('journal'),
-      'Where messages are kept. journal: on disk, every acknowledged message synced. level: on disk, for small nodes. memory: gone with the process.',
     ),
   })
   .prefault({});
