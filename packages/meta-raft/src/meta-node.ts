@@ -8,6 +8,7 @@ import { LocalMetaClient } from './client/local-meta-client.js';
 import type { MetaClient } from './client/meta-client.js';
 import { CloseStack } from './close-stack.js';
 import { allMembers, isVoter } from './core/membership.js';
+import type { NodeId } from './core/types.js';
 import { GROUP_IDS } from './driver/group-id.js';
 import { MultiRaft } from './driver/multi-raft.js';
 import { noPeers } from './driver/no-peers.js';
@@ -21,6 +22,7 @@ import { MetaError } from './errors.js';
 import { MetaForwardServiceService, RaftPeerServiceService } from './gen/robustmq/raft/v1/raft.js';
 import type { MetaService } from './meta-service.js';
 import { MetaMetrics, type MetaReadings } from './metrics.js';
+import { joinAsLearner, NodeCluster } from './node-cluster.js';
 import type { ResolvedMetaOptions } from './options.js';
 import { plainText } from './rpc-credentials.js';
 import type { RpcMount } from './rpc-mount.js';
@@ -43,6 +45,7 @@ export interface MetaNodeDeps {
   readonly metrics: MetricsRegistry;
   readonly rpc?: RpcMount;
   readonly failed?: (error: MetaError) => void;
+  readonly signal?: AbortSignal;
   readonly transport?: PeerTransport;
   readonly openDatabase?: (directory: string) => Promise<LevelDatabase>;
 }
@@ -56,6 +59,7 @@ interface NodeParts {
   readonly transport: PeerTransport;
   readonly raft: MultiRaft;
   readonly group: RaftGroup<CommandResult>;
+  readonly cluster: NodeCluster;
   readonly closing: CloseStack;
 }
 
@@ -79,11 +83,11 @@ export class MetaNode implements MetaService {
 
   private constructor(parts: NodeParts) {
     this.#parts = parts;
-    const { options, deps, group, machine, closing } = parts;
+    const { options, deps, group, machine, cluster, closing } = parts;
     const { clock, prng, logger } = deps;
     const link = new GrpcLeaderLink({
       group: group.group,
-      addressOf: (node) => options.addresses.get(node),
+      addressOf: (node) => cluster.addressOf(node),
       credentials: options.credentials ?? plainText(),
       secret: options.secret,
       clock,
@@ -114,14 +118,14 @@ export class MetaNode implements MetaService {
 
   /** Resolves when clients can be served. */
   async start(signal: AbortSignal | undefined): Promise<void> {
-    const { options, deps, transport, raft } = this.#parts;
+    const { options, deps, cluster, raft } = this.#parts;
     // Peers first: they may need this node to elect a leader.
     this.#mountForPeers();
-    const others = [...options.addresses].filter(([node]) => node !== options.node);
-    transport.setPeers(new Map(others));
+    cluster.refreshPeers();
     raft.start();
     await this.#caughtUp(signal);
     this.#mountForClients();
+    if (options.join) cluster.seekVote();
     this.#phase = 'serving';
     const { term, leader, appliedIndex } = this.status();
     deps.logger.info({ node: options.node, term, leader, appliedIndex }, 'metadata service ready');
@@ -179,12 +183,13 @@ export class MetaNode implements MetaService {
   }
 
   #mountForClients(): void {
-    const { deps, options, group } = this.#parts;
+    const { deps, options, group, cluster } = this.#parts;
     const { rpc, clock, prng } = deps;
     if (!rpc) return;
     const context = {
       access: this.#access,
       view: () => this.#view(),
+      cluster,
       transferLeadership: (to: number) => group.transferLeadership(to),
       limits: options.requests,
       clock,
@@ -194,11 +199,11 @@ export class MetaNode implements MetaService {
   }
 
   #view(): MemberView {
-    const { identity, options } = this.#parts;
+    const { identity, cluster } = this.#parts;
     const { node, term, leader, commitIndex, appliedIndex, membership } = this.status();
     const members = allMembers(membership).map((id) => ({
       id,
-      address: options.addresses.get(id) ?? '',
+      address: cluster.addressOf(id) ?? '',
       role: isVoter(membership, id) ? ('voter' as const) : ('learner' as const),
     }));
     return { clusterId: identity.clusterId, memberId: node, term, leader, commitIndex, appliedIndex, members };
@@ -227,7 +232,8 @@ export class MetaNode implements MetaService {
 async function openParts(options: ResolvedMetaOptions, deps: MetaNodeDeps, closing: CloseStack): Promise<NodeParts> {
   const { directory, node, founders } = options;
   const { disk, clock, prng, logger, metrics, openDatabase = openLevelDatabase } = deps;
-  const identity = await claim(options, deps, closing);
+  const learned = new Map<NodeId, string>();
+  const identity = await claim(options, deps, { closing, learned });
   const logStore = await RaftLogStore.open({ directory: `${directory}/raft-log` }, { disk, clock, logger, metrics });
   closing.push('raft log', () => logStore.close());
   const machine = await MetaStateMachine.open(await openDatabase(`${directory}/state`));
@@ -235,6 +241,8 @@ async function openParts(options: ResolvedMetaOptions, deps: MetaNodeDeps, closi
   const spool = await SnapshotSpool.open(disk, `${directory}/incoming`);
   const transport = deps.transport ?? openTransport(options, deps, identity);
   closing.push('connections to peers', () => transport.close());
+  // Said at the earliest when a group runs, and by then there is the one who listens.
+  let cluster: NodeCluster | undefined;
   const raft = new MultiRaft({
     node,
     clock,
@@ -244,13 +252,14 @@ async function openParts(options: ResolvedMetaOptions, deps: MetaNodeDeps, closi
     tickMs: options.tickMs,
     diskStallMs: options.electionMs,
     failed: (_group, error) => deps.failed?.(error),
+    membershipChanged: () => cluster?.refreshPeers(),
   });
   const group = raft.addGroup<CommandResult>({
     group: GROUP_IDS.metadata,
     raft: await recoverRaft({
       group: GROUP_IDS.metadata,
       node,
-      founders,
+      founders: identity.joined ? [] : founders,
       logStore,
       applied: machine.applied,
       config: options.core,
@@ -262,10 +271,22 @@ async function openParts(options: ResolvedMetaOptions, deps: MetaNodeDeps, closi
     limits: options.group,
   });
   closing.push('raft', () => raft.close());
-  return { options, deps, identity, machine, logStore, transport, raft, group, closing };
+  cluster = new NodeCluster({ options, deps, learned, transport, group });
+  closing.push('membership', () => cluster?.close());
+  return { options, deps, identity, machine, logStore, transport, raft, group, cluster, closing };
 }
 
-async function claim(options: ResolvedMetaOptions, deps: MetaNodeDeps, closing: CloseStack): Promise<NodeIdentity> {
+interface ClaimContext {
+  readonly closing: CloseStack;
+  /** Filled when this node joins. */
+  readonly learned: Map<NodeId, string>;
+}
+
+async function claim(
+  options: ResolvedMetaOptions,
+  deps: MetaNodeDeps,
+  { closing, learned }: ClaimContext,
+): Promise<NodeIdentity> {
   const { directory, cluster, node, founders } = options;
   await deps.disk.makeDirectory(directory);
   const lock = await deps.disk.lock(directory).catch((error: unknown) => {
@@ -274,11 +295,19 @@ async function claim(options: ResolvedMetaOptions, deps: MetaNodeDeps, closing: 
     });
   });
   closing.push('directory lock', () => lock.release());
-  return claimDirectory(deps.disk, { directory, cluster, node, founders });
+  const join = options.join
+    ? async () => {
+        const { clusterId, addresses } = await joinAsLearner(options, deps, deps.signal);
+        for (const [id, address] of addresses) learned.set(id, address);
+        return clusterId;
+      }
+    : undefined;
+  return claimDirectory(deps.disk, { directory, cluster, node, founders, join });
 }
 
 function openTransport(options: ResolvedMetaOptions, deps: MetaNodeDeps, identity: NodeIdentity): PeerTransport {
-  if (options.addresses.size < 2) return noPeers;
+  // Without a server nobody could answer; with one, a node that is alone today may get company.
+  if (!deps.rpc && options.addresses.size < 2) return noPeers;
   const { node, secret, credentials: given } = options;
   const { clock, prng, logger } = deps;
   // The id too: clusters that share a name but were founded by other nodes are not the same.

@@ -39,6 +39,11 @@ export interface MetaOptions {
    * a node founds a cluster of one at once.
    */
   readonly peers?: Readonly<Record<string, string>>;
+  /**
+   * A fresh directory joins the cluster of the other `peers` instead of founding one with them: it is added as a learner, catches up,
+   * and is promoted. Means nothing once the directory is there. Default false.
+   */
+  readonly join?: boolean;
   /** Sent with every call to other nodes; their gRPC servers check it. */
   readonly secret?: string | undefined;
   /** For TLS between nodes: grpc-js channel credentials. Plain text by default. */
@@ -136,6 +141,7 @@ export interface ResolvedMetaOptions {
   readonly founders: readonly NodeId[];
   /** host:port by node, this one included when it is known. */
   readonly addresses: ReadonlyMap<NodeId, string>;
+  readonly join: boolean;
   readonly secret: string | undefined;
   readonly credentials: RpcCredentials | undefined;
   readonly tickMs: number;
@@ -165,6 +171,9 @@ export function resolveMetaOptions(given: MetaOptions): ResolvedMetaOptions {
       `peers does not name node ${node} itself. List all founding nodes, this one included.`,
     );
   }
+  if (given.join === true && addresses.size < 2) {
+    throw new MetaError('INVALID', 'join is set, and peers names nobody to join. List the members and this node.');
+  }
   const { tickMs, heartbeatTicks, electionTicks } = { ...TIMING, ...given.timing };
   if (electionTicks <= 2 * heartbeatTicks) {
     throw new MetaError(
@@ -179,6 +188,7 @@ export function resolveMetaOptions(given: MetaOptions): ResolvedMetaOptions {
     directory: dataDirectory,
     founders: addresses.size > 0 ? [...addresses.keys()].sort((a, b) => a - b) : [node],
     addresses,
+    join: given.join ?? false,
     secret,
     credentials,
     tickMs: milliseconds('tickMs', tickMs),

@@ -95,6 +95,7 @@ class Node {
         for await (const chunk of chunks) all.push(chunk);
         this.snapshots.push({ message, bytes: Buffer.concat(all) });
       },
+      removed: () => {},
       unreachable: (peer) => {
         this.unreachable.push(peer);
         this.#check();

@@ -25,6 +25,17 @@ const STATUS: Readonly<Record<MetaErrorCode, RpcStatus>> = {
   LEASE_EXISTS: { code: status.FAILED_PRECONDITION, text: 'etcdserver: lease already exists' },
   TTL_TOO_LARGE: { code: status.OUT_OF_RANGE, text: 'etcdserver: too large lease TTL' },
   BAD_TRANSFEREE: { code: status.FAILED_PRECONDITION, text: 'etcdserver: bad leader transferee' },
+  MEMBER_NOT_FOUND: { code: status.NOT_FOUND, text: 'etcdserver: member not found' },
+  MEMBER_EXISTS: { code: status.FAILED_PRECONDITION, text: 'etcdserver: Peer URLs already exists' },
+  NOT_LEARNER: { code: status.FAILED_PRECONDITION, text: 'etcdserver: can only promote a learner member' },
+  LEARNER_NOT_READY: {
+    code: status.FAILED_PRECONDITION,
+    text: 'etcdserver: can only promote a learner member which is in sync with leader',
+  },
+  REMOVED: {
+    code: status.FAILED_PRECONDITION,
+    text: 'etcdserver: the member has been permanently removed from the cluster',
+  },
   KEY_NOT_FOUND: { code: status.INVALID_ARGUMENT, text: 'etcdserver: key not found' },
   DUPLICATE_KEY: { code: status.INVALID_ARGUMENT, text: 'etcdserver: duplicate key given in txn request' },
   TOO_LARGE: { code: status.INVALID_ARGUMENT, text: 'etcdserver: request is too large' },

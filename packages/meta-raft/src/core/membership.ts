@@ -8,9 +8,10 @@
 //   B2. learnersNext is a part of votersOutgoing.
 //   B3. Not joint: votersOutgoing and learnersNext are empty, autoLeave is false.
 //   B4. Once there was a voter there is always one.
+//   B5. A retired node is no member, and never becomes one again. Only members have an address.
 
 import { assert } from '@robustmq/stdx/assert';
-import type { Membership, MembershipChange, MembershipStep, NodeId } from './types.js';
+import type { MemberAddress, Membership, MembershipChange, MembershipStep, NodeId } from './types.js';
 
 export const NO_MEMBERSHIP: Membership = {
   voters: [],
@@ -62,6 +63,7 @@ function found(current: Membership, voters: readonly NodeId[]): MembershipOutcom
 }
 
 function changeSimply(current: Membership, steps: readonly MembershipStep[]): MembershipOutcome {
+  if (revives(current, steps)) return illegal(ID_USED);
   if (isJoint(current)) return illegal('a joint configuration must be left first');
   const next = takeSteps(current, steps);
   if (next.voters.length === 0) return illegal('the last voter cannot be removed');
@@ -77,6 +79,7 @@ function enterJoint(
   steps: readonly MembershipStep[],
   leave: 'auto' | 'explicit',
 ): MembershipOutcome {
+  if (revives(current, steps)) return illegal(ID_USED);
   if (isJoint(current)) return illegal('a joint configuration must be left first');
   if (current.voters.length === 0) return illegal('there is no configuration to join with');
   const next = takeSteps({ ...current, votersOutgoing: current.voters, autoLeave: leave === 'auto' }, steps);
@@ -87,7 +90,7 @@ function enterJoint(
 function leaveJoint(current: Membership): MembershipOutcome {
   if (!isJoint(current)) return illegal('there is no joint configuration to leave');
   return changed({
-    voters: current.voters,
+    ...current,
     votersOutgoing: [],
     learners: sorted([...current.learners, ...current.learnersNext]),
     learnersNext: [],
@@ -101,12 +104,15 @@ function takeSteps(from: Membership, steps: readonly MembershipStep[]): Membersh
 
 function takeStep(from: Membership, step: MembershipStep): Membership {
   const { node } = step;
+  if (step.change === 'address') return moveTo(from, step);
   const voters = without(from.voters, node);
   const learners = without(from.learners, node);
   const learnersNext = without(from.learnersNext, node);
   switch (step.change) {
     case 'add-voter':
       return { ...from, voters: sorted([...voters, node]), learners, learnersNext };
+    case 'retire':
+      return { ...from, voters, learners, learnersNext, retired: sorted([...(from.retired ?? []), node]) };
     case 'remove':
       return { ...from, voters, learners, learnersNext };
     case 'add-learner':
@@ -117,7 +123,26 @@ function takeStep(from: Membership, step: MembershipStep): Membership {
   }
 }
 
-function changed(membership: Membership): MembershipOutcome {
+function moveTo(from: Membership, { node, address }: MemberAddress): Membership {
+  const others = (from.addresses ?? []).filter((other) => other.node !== node);
+  return { ...from, addresses: [...others, { node, address }].sort((a, b) => a.node - b.node) };
+}
+
+const ID_USED = 'the id was used by a node that was removed; give the new node another one';
+
+function revives({ retired = [] }: Membership, steps: readonly MembershipStep[]): boolean {
+  return steps.some(({ change, node }) => change.startsWith('add-') && retired.includes(node));
+}
+
+/** B5: who left keeps no address. */
+function withoutStrangers(membership: Membership): Membership {
+  const { addresses, ...rest } = membership;
+  const kept = addresses?.filter(({ node }) => isMember(membership, node)) ?? [];
+  return kept.length > 0 ? { ...rest, addresses: kept } : rest;
+}
+
+function changed(given: Membership): MembershipOutcome {
+  const membership = withoutStrangers(given);
   const { voters, votersOutgoing, learners, learnersNext } = membership;
   assert(voters.length > 0, 'B4: there is a voter');
   assert(!learners.some((node) => isVoter(membership, node)), 'B1: no node is a voter and a learner');

@@ -212,6 +212,12 @@ export class Raft {
     if (role.kind === 'follower') role.leader = undefined;
   }
 
+  /** How far this node, leading, knows the member's log to agree with its own; undefined otherwise. */
+  matchOf(peer: NodeId): LogIndex | undefined {
+    const { role } = this.#state;
+    return role.kind === 'leader' ? role.peers.get(peer)?.match : undefined;
+  }
+
   /** What was sent to the peer may be lost. */
   peerUnreachable(peer: NodeId): void {
     const { role } = this.#state;

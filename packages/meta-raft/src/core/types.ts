@@ -57,12 +57,26 @@ export interface Membership {
   readonly learnersNext: readonly NodeId[];
   /** The leader leaves the joint configuration by itself as soon as it is committed. */
   readonly autoLeave: boolean;
+  /** Where the members are that were added, or moved, since the founding. Means nothing to the core. Absent when empty. */
+  readonly addresses?: readonly MemberAddress[];
+  /** Ids that were given up for ever. Absent when empty. */
+  readonly retired?: readonly NodeId[];
+}
+
+export interface MemberAddress {
+  readonly node: NodeId;
+  /** host:port of its gRPC server. */
+  readonly address: string;
 }
 
 export type MembershipStep =
   | { readonly change: 'add-voter'; readonly node: NodeId }
   | { readonly change: 'add-learner'; readonly node: NodeId }
-  | { readonly change: 'remove'; readonly node: NodeId };
+  | { readonly change: 'remove'; readonly node: NodeId }
+  /** Removed, and the id is never a member again. */
+  | { readonly change: 'retire'; readonly node: NodeId }
+  /** Where the node is from now on; it may be added by the same change. */
+  | { readonly change: 'address'; readonly node: NodeId; readonly address: string };
 
 /**
  *   initial the first entry of every log: who founds the cluster; legal only where there is no voter yet

@@ -12,8 +12,8 @@ import type { Clock } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { StorageWrite } from '../core/ready.js';
-import type { InstallSnapshot, LogPosition, NodeId } from '../core/types.js';
-import type { MetaError } from '../errors.js';
+import type { InstallSnapshot, LogPosition, Membership, NodeId } from '../core/types.js';
+import { MetaError } from '../errors.js';
 import type { GroupId } from './group-id.js';
 import type { LogStore, LogWrite } from './log-store.js';
 import type { GroupMessage, PeerReceiver, PeerTransport } from './peer-transport.js';
@@ -34,6 +34,8 @@ export interface MultiRaftOptions {
   readonly diskStallMs: number;
   /** A group is beyond help; the node should end. Called once per group. */
   readonly failed: (group: GroupId, error: MetaError) => void;
+  /** Another membership is in force in the group, here; the transport's peers are its owner's to set. */
+  readonly membershipChanged?: (group: GroupId, membership: Membership) => void;
 }
 
 /** What the driver needs of a group, whatever its state's results are. */
@@ -112,6 +114,10 @@ export class MultiRaft implements GroupHost {
     this.#options.failed(group, error);
   }
 
+  membershipChanged(group: GroupId, membership: Membership): void {
+    this.#options.membershipChanged?.(group, membership);
+  }
+
   compact(group: GroupId, through: LogPosition): Promise<void> {
     return this.#options.logStore.compact(group, through);
   }
@@ -177,6 +183,7 @@ export class MultiRaft implements GroupHost {
   }
 
   #receiver(): PeerReceiver {
+    const { node } = this.#options;
     return {
       receive: (messages) => {
         for (const { group, message } of messages) {
@@ -187,6 +194,10 @@ export class MultiRaft implements GroupHost {
       },
       receiveSnapshot: async (group, message, chunks) => {
         await this.#groups.get(group)?.receiveSnapshot(message, chunks);
+      },
+      removed: (by) => {
+        const message = `Node ${node} was removed from the cluster, says node ${by}. Stop it; to come back it needs an empty directory and a new id.`;
+        this.#failAll(new MetaError('REMOVED', message));
       },
       unreachable: (peer) => {
         for (const group of this.#groups.values()) group.peerUnreachable(peer);

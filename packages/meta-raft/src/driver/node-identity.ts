@@ -6,6 +6,7 @@
 //   cluster_id   decimal text of a 64-bit number, from the name and the founders: two clusters that were founded with the
 //                same name by other nodes differ
 //   node         the node's id
+//   joined       true when the node joined a cluster that was there: it founds none, whatever its configuration says later
 // It is written to meta.json.tmp, synced, renamed, and the directory synced: after a crash it is whole or absent. Absent
 // means that nothing was promised yet.
 
@@ -22,6 +23,7 @@ export interface NodeIdentity {
   readonly cluster: string;
   readonly clusterId: string;
   readonly node: NodeId;
+  readonly joined: boolean;
 }
 
 export interface IdentityOptions {
@@ -29,11 +31,13 @@ export interface IdentityOptions {
   readonly cluster: string;
   readonly node: NodeId;
   readonly founders: readonly NodeId[];
+  /** For a fresh directory: joins a cluster and resolves with its id, instead of founding one. */
+  readonly join?: (() => Promise<string>) | undefined;
 }
 
 /** Rejects with DIRECTORY_MISMATCH when the directory is of another cluster, node or format, with DAMAGED when it cannot be told. */
 export async function claimDirectory(disk: Disk, options: IdentityOptions): Promise<NodeIdentity> {
-  const { directory, cluster, node, founders } = options;
+  const { directory, cluster, node, founders, join } = options;
   const path = `${directory}/${FILE}`;
   if (await disk.exists(path)) {
     const found = parse(path, await read(disk, path));
@@ -41,7 +45,8 @@ export async function claimDirectory(disk: Disk, options: IdentityOptions): Prom
     if (found.node !== node) throw mismatch(directory, `node ${found.node}, not ${node}`);
     return found;
   }
-  const identity = { cluster, clusterId: clusterIdOf(cluster, founders), node };
+  const clusterId = join ? await join() : clusterIdOf(cluster, founders);
+  const identity = { cluster, clusterId, node, joined: join !== undefined };
   await write(disk, { directory, path, identity });
   return identity;
 }
@@ -68,8 +73,9 @@ async function write(
   disk: Disk,
   { directory, path, identity }: { readonly directory: string; readonly path: string; readonly identity: NodeIdentity },
 ): Promise<void> {
-  const { cluster, clusterId, node } = identity;
-  const text = `${JSON.stringify({ format: FORMAT, cluster, cluster_id: clusterId, node })}\n`;
+  const { cluster, clusterId, node, joined } = identity;
+  const fields = { format: FORMAT, cluster, cluster_id: clusterId, node, ...(joined ? { joined } : {}) };
+  const text = `${JSON.stringify(fields)}\n`;
   const file = await disk.open(`${path}.tmp`, 'read-write');
   try {
     await file.truncate(0);
@@ -90,7 +96,7 @@ function parse(path: string, text: string): NodeIdentity {
     throw unreadable(path, error);
   }
   if (typeof fields !== 'object' || fields === null) throw unreadable(path);
-  const { format, cluster, cluster_id: clusterId, node } = fields as Record<string, unknown>; // an object, checked above
+  const { format, cluster, cluster_id: clusterId, node, joined } = fields as Record<string, unknown>; // an object, checked above
   if (typeof format === 'number' && format !== FORMAT) {
     const advice = 'Start the version of the program that wrote it, or give this one a directory of its own';
     throw new MetaError(
@@ -100,7 +106,7 @@ function parse(path: string, text: string): NodeIdentity {
   }
   if (format !== FORMAT || typeof cluster !== 'string' || typeof clusterId !== 'string') throw unreadable(path);
   if (typeof node !== 'number' || !Number.isSafeInteger(node)) throw unreadable(path);
-  return { cluster, clusterId, node };
+  return { cluster, clusterId, node, joined: joined === true };
 }
 
 function mismatch(directory: string, whose: string): MetaError {

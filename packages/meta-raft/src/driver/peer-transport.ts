@@ -24,6 +24,8 @@ export interface PeerReceiver {
    * sender's sendSnapshot() settles likewise.
    */
   receiveSnapshot(group: GroupId, message: InstallSnapshot, chunks: AsyncIterable<Buffer>): Promise<void>;
+  /** The peer, a member, says that this node is one no more. */
+  removed(by: NodeId): void;
   /** A connection broke or messages to the peer were dropped (P2). */
   unreachable(peer: NodeId): void;
 }
@@ -31,8 +33,8 @@ export interface PeerReceiver {
 export interface PeerTransport {
   /** Called once, before anything is sent. Messages that arrived earlier are dropped. */
   start(receiver: PeerReceiver): void;
-  /** Who is there and where (host:port), this node excluded. Replaces the earlier set. */
-  setPeers(peers: ReadonlyMap<NodeId, string>): void;
+  /** Who is there and where (host:port), this node excluded; `retired` are turned away and told so. Replaces the earlier set. */
+  setPeers(peers: ReadonlyMap<NodeId, string>, retired?: readonly NodeId[]): void;
   /** All that one turn has for the peer, as one frame where it fits. */
   send(to: NodeId, messages: readonly GroupMessage[]): void;
   /**

@@ -9,7 +9,15 @@ import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { Raft } from '../core/raft.js';
 import type { CommittedSlice, StorageWrite } from '../core/ready.js';
-import type { InstallSnapshot, LogPosition, Membership, MembershipChange, Message, NodeId } from '../core/types.js';
+import type {
+  InstallSnapshot,
+  LogIndex,
+  LogPosition,
+  Membership,
+  MembershipChange,
+  Message,
+  NodeId,
+} from '../core/types.js';
 import { MetaError } from '../errors.js';
 import type { CompactionLimits } from './compaction.js';
 import { type CallLimits, GroupCalls } from './group-calls.js';
@@ -31,6 +39,8 @@ export interface GroupHost {
   requestTurn(): void;
   /** The group is beyond help. Called once. */
   failed(group: GroupId, error: MetaError): void;
+  /** Another membership is in force here. */
+  membershipChanged(group: GroupId, membership: Membership): void;
   compact(group: GroupId, through: LogPosition): Promise<void>;
   sendSnapshot(group: GroupId, message: InstallSnapshot, snapshot: StateSnapshot): Promise<void>;
 }
@@ -61,6 +71,7 @@ export class RaftGroup<Result> implements Replication<Result> {
   #phase: Phase = { kind: 'running' };
   #inbox: Message[] = [];
   #droppedMessages = 0;
+  #toldMembership: Membership | undefined;
 
   constructor(options: RaftGroupOptions<Result>) {
     const { group, raft, stateMachine, spool, clock, logger, limits, host } = options;
@@ -130,6 +141,11 @@ export class RaftGroup<Result> implements Replication<Result> {
 
   transferLeadership(to: NodeId, options: ReplicationCallOptions = {}): Promise<void> {
     return this.#calls.transferLeadership(to, options);
+  }
+
+  /** See Raft.matchOf(). */
+  matchOf(peer: NodeId): LogIndex | undefined {
+    return this.#raft.matchOf(peer);
   }
 
   /** To whoever can take over soonest. Resolves at once when this node does not lead or is alone; otherwise as transferLeadership(). */
@@ -225,8 +241,16 @@ export class RaftGroup<Result> implements Replication<Result> {
     this.#options.host.requestTurn();
   }
 
+  #tellMembership(): void {
+    const { membership } = this.#raft.status;
+    if (membership === this.#toldMembership) return;
+    this.#toldMembership = membership;
+    this.#options.host.membershipChanged(this.group, membership);
+  }
+
   /** Tells those who wait what the core's state means for them. */
   #observe(): void {
+    this.#tellMembership();
     const { role, term, leader, log } = this.#raft;
     this.#calls.observe();
     const leads = role.kind === 'leader' && log.appliedIndex >= role.firstIndex;

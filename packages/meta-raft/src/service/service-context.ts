@@ -3,6 +3,7 @@ import type { Prng } from '@robustmq/stdx/prng';
 import type { RequestLimits } from '../client/requests.js';
 import type { StateAccess } from '../client/state-access.js';
 import type { ResponseHeader } from '../gen/etcdserverpb/rpc.js';
+import type { ClusterAccess } from './cluster-access.js';
 
 export interface ServiceMember {
   readonly id: number;
@@ -26,6 +27,8 @@ export interface MemberView {
 /** What every handler of the etcd API needs. */
 export interface ServiceContext {
   readonly access: StateAccess;
+  /** For changing who takes part; absent where that cannot be. */
+  readonly cluster?: ClusterAccess;
   /** As of now. */
   readonly view: () => MemberView;
   /** Resolves when this node no longer leads. */

@@ -16,7 +16,7 @@ import {
   RaftPeerServiceClient,
   type RaftPeerServiceServer,
 } from '../gen/robustmq/raft/v1/raft.js';
-import { checkHandshake, handshake, type PeerIdentity, PROTOCOL } from './handshake.js';
+import { checkHandshake, handshake, type PeerIdentity, PROTOCOL, refuseRemoved } from './handshake.js';
 import { PeerLink } from './peer-link.js';
 import { messageFromWire, snapshotFromWire, snapshotToWire } from './peer-messages.js';
 import { readSnapshot, StallTimer, writeSnapshot } from './snapshot-stream.js';
@@ -60,6 +60,7 @@ export class GrpcPeerTransport implements PeerTransport {
   readonly #links = new Map<NodeId, PeerLink>();
   #receiver: PeerReceiver | undefined;
   #received = 0;
+  #retired: readonly NodeId[] = [];
 
   constructor(options: GrpcPeerTransportOptions, deps: GrpcPeerTransportDeps) {
     this.#options = options;
@@ -84,7 +85,8 @@ export class GrpcPeerTransport implements PeerTransport {
     this.#receiver = receiver;
   }
 
-  setPeers(peers: ReadonlyMap<NodeId, string>): void {
+  setPeers(peers: ReadonlyMap<NodeId, string>, retired: readonly NodeId[] = []): void {
+    this.#retired = retired;
     for (const [peer, link] of this.#links) {
       if (peers.get(peer) === link.address) continue;
       link.close();
@@ -137,6 +139,7 @@ export class GrpcPeerTransport implements PeerTransport {
       prng: prng.fork(`peer ${peer}`),
       logger,
       unreachable: () => this.#receiver?.unreachable(peer),
+      removed: () => this.#receiver?.removed(peer),
     });
   }
 
@@ -168,7 +171,15 @@ export class GrpcPeerTransport implements PeerTransport {
       return;
     }
     this.#links.get(peer.from)?.awake();
+    if (this.#retired.includes(peer.from)) {
+      call.emit('error', refuseRemoved(peer.from));
+      return;
+    }
     call.on('data', (request: DeliverRequest) => {
+      if (this.#retired.includes(peer.from)) {
+        call.emit('error', refuseRemoved(peer.from));
+        return;
+      }
       try {
         this.#receive(peer.from, request);
       } catch (error) {

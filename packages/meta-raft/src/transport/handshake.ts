@@ -12,6 +12,8 @@ const KEYS = {
   protocol: 'robustmq-protocol',
 } as const;
 
+const REMOVED_KEY = 'robustmq-removed';
+
 export interface PeerIdentity {
   /** The cluster's name. */
   readonly cluster: string;
@@ -21,6 +23,7 @@ export interface PeerIdentity {
 export interface HandshakeRefusal {
   readonly code: status;
   readonly details: string;
+  readonly metadata?: Metadata;
 }
 
 export function handshake(self: PeerIdentity, to: NodeId, secret: string | undefined): Metadata {
@@ -49,6 +52,20 @@ export function checkHandshake(self: PeerIdentity, metadata: Metadata): { readon
   if (!Number.isSafeInteger(from) || from < 1) return refuse('names no node id');
   if (from === self.node) return refuse(`calls itself node ${from}, as this one does: give each node an id of its own`);
   return { from };
+}
+
+/** To a node that was removed: in the metadata, so that it can act on it. */
+export function refuseRemoved(node: NodeId): HandshakeRefusal {
+  const metadata = new Metadata();
+  metadata.set(REMOVED_KEY, '1');
+  return {
+    ...refuse(`, node ${node}, was removed from the cluster: give a new node an empty directory and a new id`),
+    metadata,
+  };
+}
+
+export function saysRemoved(metadata: Metadata | undefined): boolean {
+  return (metadata?.get(REMOVED_KEY).length ?? 0) > 0;
 }
 
 function refuse(why: string): HandshakeRefusal {

@@ -7,7 +7,7 @@ import { CHANNEL_OPTIONS } from '../client/endpoints.js';
 import type { NodeId } from '../core/types.js';
 import type { GroupMessage } from '../driver/peer-transport.js';
 import { type DeliverRequest, type DeliverResponse, RaftPeerServiceClient } from '../gen/robustmq/raft/v1/raft.js';
-import { handshake, type PeerIdentity } from './handshake.js';
+import { handshake, type PeerIdentity, saysRemoved } from './handshake.js';
 import { messageBytes, messageToWire } from './peer-messages.js';
 
 export interface PeerLinkInit {
@@ -23,6 +23,7 @@ export interface PeerLinkInit {
   readonly prng: Prng;
   readonly logger: Logger;
   readonly unreachable: () => void;
+  readonly removed: () => void;
 }
 
 type Call = ClientDuplexStream<DeliverRequest, DeliverResponse>;
@@ -138,13 +139,14 @@ export class PeerLink {
 
   #lost(call: Call, failure: ServiceError | undefined): void {
     if (this.#callOf(this.#phase) !== call) return;
-    const { clock, unreachable } = this.#init;
+    const { clock, unreachable, removed } = this.#init;
     const timer = clock.setTimer(this.#backoff.nextDelayMs(), () => {
       this.#phase = this.#connect();
     });
     this.#phase = { phase: 'waiting', timer };
     this.#report(failure);
     unreachable();
+    if (saysRemoved(failure?.metadata)) removed();
   }
 
   /** Aloud once per reason: a peer that is down is asked every second. */

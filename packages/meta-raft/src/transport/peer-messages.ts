@@ -167,7 +167,7 @@ function positionFromWire(position: WireLogPosition | undefined): LogPosition {
 
 export function snapshotToWire(group: number, { term, snapshot }: InstallSnapshot): SnapshotHeader {
   const { index, term: snapshotTerm, membership } = snapshot;
-  const { voters, votersOutgoing, learners, learnersNext, autoLeave } = membership;
+  const { voters, votersOutgoing, learners, learnersNext, autoLeave, addresses = [], retired = [] } = membership;
   return {
     group,
     term,
@@ -178,6 +178,8 @@ export function snapshotToWire(group: number, { term, snapshot }: InstallSnapsho
       learners: [...learners],
       learnersNext: [...learnersNext],
       autoLeave,
+      addresses: addresses.map(({ node, address }) => ({ node, address })),
+      retired: [...retired],
     },
   };
 }
@@ -188,7 +190,12 @@ export function snapshotFromWire(
 ): { readonly group: number; readonly message: InstallSnapshot } {
   const { index, term } = positionFromWire(header.position);
   if (!header.membership) throw new RangeError('a snapshot without its membership');
-  const membership: Membership = header.membership;
+  const { addresses, retired, ...rest } = header.membership;
+  const membership: Membership = {
+    ...rest,
+    ...(addresses.length > 0 ? { addresses } : {}),
+    ...(retired.length > 0 ? { retired } : {}),
+  };
   const snapshot = { index, term, membership };
   return { group: header.group, message: { ...between, term: header.term, type: 'install-snapshot', snapshot } };
 }

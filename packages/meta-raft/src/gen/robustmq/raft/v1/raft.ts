@@ -165,6 +165,16 @@ export interface Membership {
   learners: number[];
   learnersNext: number[];
   autoLeave: boolean;
+  /** Of members that were added or moved since the founding. */
+  addresses: MemberAddress[];
+  /** Ids that were given up for ever. */
+  retired: number[];
+}
+
+export interface MemberAddress {
+  node: number;
+  /** host:port of its gRPC server. */
+  address: string;
 }
 
 export interface InstallSnapshotRequest {
@@ -1208,7 +1218,15 @@ export const ReadIndexResponse: MessageFns<ReadIndexResponse> = {
 };
 
 function createBaseMembership(): Membership {
-  return { voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false };
+  return {
+    voters: [],
+    votersOutgoing: [],
+    learners: [],
+    learnersNext: [],
+    autoLeave: false,
+    addresses: [],
+    retired: [],
+  };
 }
 
 export const Membership: MessageFns<Membership> = {
@@ -1243,6 +1261,16 @@ export const Membership: MessageFns<Membership> = {
     }
     if (message.autoLeave !== false) {
       writer.uint32(40).bool(message.autoLeave);
+    }
+    for (const v of message.addresses) {
+      MemberAddress.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.retired.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.retired) {
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1338,6 +1366,89 @@ export const Membership: MessageFns<Membership> = {
             }
 
             message.autoLeave = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.addresses.push(MemberAddress.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag === 56) {
+              message.retired.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.retired.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMemberAddress(): MemberAddress {
+  return { node: 0, address: "" };
+}
+
+export const MemberAddress: MessageFns<MemberAddress> = {
+  encode(message: MemberAddress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0) {
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberAddress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberAddress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
             continue;
           }
         }
