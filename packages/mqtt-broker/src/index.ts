@@ -1,5 +1,6 @@
 export type { AedesHooks } from './aedes/hooks.js';
 export { AccessStore } from './auth/access-store.js';
+export type { AuthOptions } from './auth/auth-options.js';
 export type { AnonymousPolicy, Authentication, Authenticator, Credentials } from './auth/authenticator.js';
 export type { Authorizer, ClientIdentity, Verdict } from './auth/authorizer.js';
 export { hashPassword } from './auth/password-hash.js';
@@ -11,6 +12,6 @@ export { createBroker } from './create-broker.js';
 export type { EngineOptions } from './engine-options.js';
 export { MQTT_ERRORS, MqttError, type MqttErrorCode } from './errors.js';
 export type { TlsOptions } from './listener/tls-credentials.js';
-export type { AuthOptions, BrokerOptions, ListenerOptions } from './options.js';
+export type { BrokerOptions, ListenerOptions } from './options.js';
 export type { DeliveredMessage, LocalMessage, MessageListener } from './session/session-port.js';
 export { type StartBrokerDeps, startBroker } from './start-broker.js';

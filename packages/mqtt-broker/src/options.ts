@@ -4,12 +4,8 @@
 // `mqtt.limits.max_packet_bytes` there.
 
 import { KiB, MiB } from '@robustmq/stdx/byte-size';
-import type { AuthMethod } from './auth/access.js';
-import type { AclDefault } from './auth/acl.js';
+import type { AuthOptions } from './auth/auth-options.js';
 import type { AnonymousPolicy } from './auth/authenticator.js';
-import type { CertificateName } from './auth/certificate-users.js';
-import type { HttpAuthOptions } from './auth/http-authenticator.js';
-import type { JwtOptions } from './auth/jwt-authenticator.js';
 import { resolveFrameDecoderOptions } from './codec/frame-decoder.js';
 import type { ConnectionLimits } from './connection/connection-deps.js';
 import { type EngineOptions, type ResolvedEngineOptions, resolveEngineOptions } from './engine-options.js';
@@ -38,34 +34,6 @@ export type ListenerOptions =
   | ({ readonly kind: 'tls'; readonly tls: TlsOptions } & AnyListener)
   | ({ readonly kind: 'ws' } & WebSocketListener)
   | ({ readonly kind: 'wss'; readonly tls: TlsOptions } & WebSocketListener);
-
-export interface AuthOptions {
-  /** From where clients may come that prove nothing. Default `loopback`: safe on a machine with an address. */
-  readonly anonymous?: AnonymousPolicy;
-  /** User name to `scrypt$N$r$p$salt$key`, as hashPassword() makes it. Default: nobody. */
-  readonly users?: Readonly<Record<string, string>>;
-  /** A file of `name:hash` lines, read every 30 seconds. Default: none. Users in the metadata come after it. */
-  readonly passwordFile?: string | undefined;
-  /** Which name of a verified client certificate is a user name. Default: none, it opens the listener and no more. */
-  readonly certificate?: CertificateName | undefined;
-  /** Default: tokens are passwords like any other. */
-  readonly jwt?: JwtOptions | undefined;
-  /** A service that is asked. Default: none. */
-  readonly http?: HttpAuthOptions | undefined;
-  /**
-   * Who is asked first; the first that knows the client decides. Default certificate, jwt, password, http: what
-   * costs nothing to check comes first.
-   */
-  readonly order?: readonly AuthMethod[];
-  readonly acl?: AclOptions;
-}
-
-export interface AclOptions {
-  /** `allow publish devices/${clientid}/#`; the first that concerns a request decides. Those in the metadata follow. */
-  readonly rules?: readonly string[];
-  /** What holds where no rule does. Default `deny-with-rules`: everything is allowed until there is a first rule. */
-  readonly default?: AclDefault;
-}
 
 export interface LimitOptions {
   /**

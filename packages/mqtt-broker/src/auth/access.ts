@@ -4,20 +4,16 @@ import type { MetaClient } from '@robustmq/meta-raft/client';
 import type { Clock } from '@robustmq/stdx/clock';
 import type { Logger } from '@robustmq/stdx/logger';
 import { MqttError } from '../errors.js';
-import type { AuthOptions } from '../options.js';
 import { watchRules, watchUsers } from './access-store.js';
 import { Acl } from './acl.js';
 import { parseAclRule } from './acl-rule.js';
+import { AUTH_METHODS, type AuthMethod, type AuthOptions } from './auth-options.js';
 import type { Authenticator } from './authenticator.js';
 import { CertificateUsers } from './certificate-users.js';
 import { HttpAuthenticator } from './http-authenticator.js';
 import { JwtAuthenticator } from './jwt-authenticator.js';
 import { PasswordFile } from './password-file.js';
 import { configuredUsers, PasswordUsers, type UserSource } from './password-users.js';
-
-/** Ways to prove who one is, as the order of them is configured. */
-export const AUTH_METHODS = ['certificate', 'jwt', 'password', 'http'] as const;
-export type AuthMethod = (typeof AUTH_METHODS)[number];
 
 export interface AccessDeps {
   readonly meta: MetaClient;
