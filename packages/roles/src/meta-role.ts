@@ -31,6 +31,7 @@ export async function startMetaRole(node: Node, rpc: RpcServer, signal: AbortSig
       clusterName: config.cluster_name,
       dataDirectory: pathOf(node, 'meta'),
       ...(peers.length > 0 ? { peers: Object.fromEntries(peers) } : {}),
+      join: config.meta.join,
       secret: config.grpc.secret,
       timing: { tickMs, heartbeatTicks: TICKS_PER_HEARTBEAT, electionTicks: Math.round(electionMs / tickMs) },
       startTimeoutMs: Math.min(config.start.deadline_ms, START_TIMEOUT_MS_MAX),

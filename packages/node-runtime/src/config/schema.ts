@@ -62,6 +62,10 @@ const meta = z
       description:
         'The gRPC addresses of all nodes with the role meta, by node id, this one included. Empty: this node is alone.',
     }),
+    join: setting(
+      z.boolean().prefault(false),
+      'A node without data joins the cluster of the other meta.peers instead of founding one with them: it catches up and then votes. Means nothing once it has data.',
+    ),
     heartbeat_ms: setting(
       z.int().min(10).max(10_000).prefault(100),
       'Milliseconds between the heartbeats of the Raft leader.',
