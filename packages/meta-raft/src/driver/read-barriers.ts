@@ -103,8 +103,9 @@ export class ReadBarriers {
     this.#confirmed = [];
   }
 
+  /** Whether nextRequest() would ask now. A turn for reads that have to wait would be followed by the next at once, and so on. */
   get hasRequests(): boolean {
-    return this.#waiting.length > 0;
+    return !this.#asked && this.#pause === 0 && this.#waiting.length > 0;
   }
 
   #all(): Call<void>[] {
