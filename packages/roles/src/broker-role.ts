@@ -2,13 +2,11 @@
 
 import type { MetaClient } from '@robustmq/meta-raft/client';
 import {
-  type AuthOptions,
   type BrokerOptions,
   type ListenerOptions,
   MqttError,
   type RunningBroker,
   startBroker,
-  type TlsOptions,
 } from '@robustmq/mqtt-broker';
 import { type Config, checkFileDescriptors, formatAddress, RuntimeError } from '@robustmq/node-runtime';
 import type { ShardStorage } from '@robustmq/storage-adapter';
@@ -72,7 +70,7 @@ function brokerOptions(node: Node): BrokerOptions {
   };
 }
 
-function authOf({ anonymous, users, order, ...auth }: Config['mqtt']['auth']): AuthOptions {
+function authOf({ anonymous, users, order, ...auth }: Config['mqtt']['auth']): NonNullable<BrokerOptions['auth']> {
   const { jwt, http, certificate_username: certificate } = auth;
   const hasKeys = jwt.jwks_url !== undefined || jwt.key_file !== undefined;
   return {
@@ -116,7 +114,7 @@ function tlsOf({
   crl,
   client_certificate,
   min_version,
-}: Config['mqtt']['listeners']['tls']): TlsOptions {
+}: Config['mqtt']['listeners']['tls']): Extract<ListenerOptions, { kind: 'tls' }>['tls'] {
   return {
     certificates: cert.map((file, index) => ({ cert: file, key: key[index] ?? '' })), // as many keys: contradictions.ts
     ca,
