@@ -12,6 +12,7 @@ const DURABILITY: Readonly<Record<Config['storage']['type'], (path: string) => s
   journal: (path) =>
     `journal in ${path}: what is acknowledged is on disk (fdatasync), and survives kill -9 and power loss`,
   level: (path) => `level in ${path}: what is acknowledged is on disk (synced), for small nodes`,
+  postgres: () => 'postgres, another server: what is acknowledged is committed there',
   redis: () => 'redis, another server: what is acknowledged may be lost when it fails over',
   memory: () => 'memory: nothing is kept when this process ends, not even what was acknowledged',
 };

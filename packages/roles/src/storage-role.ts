@@ -5,7 +5,13 @@ import type { MetaClient } from '@robustmq/meta-raft/client';
 import { type CheckResult, RuntimeError } from '@robustmq/node-runtime';
 import { unreachable } from '@robustmq/stdx/assert';
 import { errorMessage } from '@robustmq/stdx/coded-error';
-import { LevelShardStorage, MemoryShardStorage, openRedisStorage, type ShardStorage } from '@robustmq/storage-adapter';
+import {
+  LevelShardStorage,
+  MemoryShardStorage,
+  openPostgresStorage,
+  openRedisStorage,
+  type ShardStorage,
+} from '@robustmq/storage-adapter';
 import { type Node, pathOf } from './node.js';
 
 export interface StorageRole extends AsyncDisposable {
@@ -75,6 +81,10 @@ async function openPlainStorage(node: Node): Promise<ShardStorage> {
     case 'redis': {
       const { url = '', prefix, settings_check: settingsCheck } = storage.redis; // without a url it was refused
       return await openRedisStorage({ url, prefix: `${prefix}${namespaceOf(node)}:`, settingsCheck }, deps);
+    }
+    case 'postgres': {
+      const { url = '', schema } = storage.postgres; // without a url it was refused
+      return await openPostgresStorage({ url, schema: `${schema}_${node.config.node_id}` }, deps);
     }
     default:
       return unreachable(storage.type);

@@ -12,7 +12,11 @@ interface DependentSettings {
     readonly heartbeat_ms: number;
     readonly election_ms: number;
   };
-  readonly storage: { readonly type: string; readonly redis: { readonly url?: string | undefined } };
+  readonly storage: {
+    readonly type: string;
+    readonly redis: { readonly url?: string | undefined };
+    readonly postgres: { readonly url?: string | undefined };
+  };
   readonly mqtt: {
     readonly listeners: { readonly tls: TlsSettings; readonly wss: TlsSettings };
     readonly auth: {
@@ -53,8 +57,9 @@ export function* contradictions(config: DependentSettings): Iterable<Contradicti
     };
   }
   const { storage } = config;
-  if (storage.type === 'redis' && storage.redis.url === undefined) {
-    yield { path: ['storage', 'redis', 'url'], message: 'is required because storage.type is redis' };
+  for (const engine of ['redis', 'postgres'] as const) {
+    if (storage.type === engine && storage[engine].url === undefined)
+      yield { path: ['storage', engine, 'url'], message: `is required because storage.type is ${engine}` };
   }
   const { jwt } = config.mqtt.auth;
   if (jwt.jwks_url !== undefined && jwt.key_file !== undefined) {

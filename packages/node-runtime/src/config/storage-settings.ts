@@ -26,12 +26,30 @@ const redis = z
   })
   .prefault({});
 
+const postgres = z
+  .strictObject({
+    url: setting(url(['postgres', 'postgresql']).optional(), {
+      description:
+        'With storage.type postgres: the database, postgres://user:password@host:port/database; sslmode and the like as its parameters.',
+      secret: true,
+    }),
+    schema: setting(
+      z
+        .string()
+        .regex(/^[a-z_][a-z0-9_]{0,50}$/, 'must be 1 to 51 of a-z 0-9 _, no digit first')
+        .prefault('robustmq'),
+      'What the name of the schema begins with; an underscore and the id of the node follow. Another one for each cluster that shares the database.',
+    ),
+  })
+  .prefault({});
+
 export const storage = z
   .strictObject({
     type: setting(
-      z.enum(['journal', 'memory', 'level', 'redis']).prefault('journal'),
-      'Where messages are kept. journal: on disk, every acknowledged message synced. level: on disk, for small nodes. memory: gone with the process. redis: in a Redis server of yours, which may lose the newest messages when it fails over (docs/guides/external-storage.md).',
+      z.enum(['journal', 'memory', 'level', 'postgres', 'redis']).prefault('journal'),
+      'Where messages are kept. journal: on disk, every acknowledged message synced. level: on disk, for small nodes. memory: gone with the process. postgres: in a PostgreSQL database of yours. redis: in a Redis server of yours, which may lose the newest messages when it fails over (docs/guides/external-storage.md).',
     ),
     redis,
+    postgres,
   })
   .prefault({});
