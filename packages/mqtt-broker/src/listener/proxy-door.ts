@@ -81,7 +81,8 @@ export class ProxyDoor {
     socket: Socket,
     { source, rest }: { readonly source: Source | 'local' | 'unknown'; readonly rest: Buffer },
   ): void {
-    const peer = peerBehind(socket, source);
+    if (socket.remoteAddress === undefined) return; // it is gone, and told from no other any more
+    const peer = peerBehind(peerOfSocket(socket), source);
     const key = keyOf(socket);
     this.#peers.set(key, peer);
     socket.once('close', () => this.#peers.delete(key));
@@ -102,8 +103,8 @@ export function peerOfSocket(socket: Socket): PeerAddress {
   return { address, port: socket.remotePort ?? 0, scope: scopeOf(address) };
 }
 
-function peerBehind(socket: Socket, source: Source | 'local' | 'unknown'): PeerAddress {
-  const proxy = peerOfSocket(socket);
+/** Whom a proxy speaks for (D3). */
+export function peerBehind(proxy: PeerAddress, source: Source | 'local' | 'unknown'): PeerAddress {
   if (source === 'local') return proxy;
   if (source === 'unknown') return { ...proxy, scope: 'remote' };
   const scope = proxy.scope === 'loopback' ? scopeOf(source.address) : 'remote'; // D3

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { peerBehind } from './proxy-door.js';
 import { parseProxyHeader } from './proxy-header.js';
 import { TrustedAddresses } from './trusted-addresses.js';
 
@@ -111,5 +112,22 @@ it('TrustedAddresses knows networks, and IPv4 in IPv6', () => {
   }
   for (const address of ['11.0.0.1', '192.0.2.8', '::ffff:11.1.1.1', '2001:db9::1', '', 'memory']) {
     expect(trusted.has(address)).toBe(false);
+  }
+});
+
+it('A client is on this machine only when the proxy is, and says so', () => {
+  const near = { address: '127.0.0.1', port: 1, scope: 'loopback' } as const;
+  const far = { address: '10.0.0.1', port: 1, scope: 'remote' } as const;
+  const [local, remote] = ['127.0.0.1', '192.0.2.7'].map((address) => ({ address, port: 7 }));
+  for (const [proxy, source, scope] of [
+    [near, local, 'loopback'],
+    [near, remote, 'remote'],
+    [far, local, 'remote'],
+    [far, remote, 'remote'],
+    [near, 'local', 'loopback'],
+    [far, 'local', 'remote'],
+    [near, 'unknown', 'remote'],
+  ] as const) {
+    expect(peerBehind(proxy, source ?? 'unknown').scope).toBe(scope);
   }
 });
