@@ -83,6 +83,19 @@ describe('an election', () => {
     expect(network.peer(1).raft.status).toMatchObject({ role: 'follower', term: 3, leader: 3 });
   });
 
+  it('follows within a few ticks when the connection to the leader breaks, and not when only one voter lost it', () => {
+    const network = new RaftNetwork({ voters: [1, 2, 3] });
+    network.campaign(1).settle();
+    network.peer(2).raft.peerDisconnected(1);
+    network.tick(3, 2).settle();
+    // Node 3 still hears the leader, and refuses.
+    expect(network.leaders).toEqual([1]);
+    network.isolate(1);
+    for (const id of [2, 3]) network.peer(id).raft.peerDisconnected(1);
+    network.tick(3, 3).settle();
+    expect(network.leaders).toEqual([1, 3]);
+  });
+
   it('needs no timeout after the leader is forgotten, but still an up-to-date log', () => {
     const network = new RaftNetwork({ voters: [1, 2, 3] });
     network.campaign(1).settle().isolate(3).propose(1, 'x').settle().isolate(1);

@@ -96,6 +96,10 @@ class Node {
         this.snapshots.push({ message, bytes: Buffer.concat(all) });
       },
       removed: () => {},
+      disconnected: (peer) => {
+        this.unreachable.push(peer);
+        this.#check();
+      },
       unreachable: (peer) => {
         this.unreachable.push(peer);
         this.#check();

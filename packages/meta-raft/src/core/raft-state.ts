@@ -118,6 +118,12 @@ export class RaftState {
     this.electionTimeout = this.config.electionTicks + this.#prng.between(0, this.config.electionTicks - 1);
   }
 
+  /** After one to a few ticks, by chance: not all at once. The timer is left alone where it is due sooner. */
+  campaignSoon(): void {
+    const ticks = this.#prng.between(1, Math.max(1, Math.floor(this.config.electionTicks / 4)));
+    this.electionTimeout = Math.min(this.electionTimeout, this.electionElapsed + ticks);
+  }
+
   send(message: Message): void {
     assert(message.to !== this.id, 'S3: nobody writes to himself');
     this.messages.push(message);

@@ -212,6 +212,18 @@ export class Raft {
     if (role.kind === 'follower') role.leader = undefined;
   }
 
+  /**
+   * The connection to the peer broke. If it led, it is likely gone: this node asks the others within a few ticks, instead of an
+   * election timeout. Where only the connection is gone, those who still hear the leader refuse the pre-vote.
+   */
+  peerDisconnected(peer: NodeId): void {
+    this.peerUnreachable(peer);
+    const { role } = this.#state;
+    if (role.kind !== 'follower' || role.leader !== peer) return;
+    this.forgetLeader();
+    this.#state.campaignSoon();
+  }
+
   /** How far this node, leading, knows the member's log to agree with its own; undefined otherwise. */
   matchOf(peer: NodeId): LogIndex | undefined {
     const { role } = this.#state;

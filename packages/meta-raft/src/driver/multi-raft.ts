@@ -199,6 +199,9 @@ export class MultiRaft implements GroupHost {
         const message = `Node ${node} was removed from the cluster, says node ${by}. Stop it; to come back it needs an empty directory and a new id.`;
         this.#failAll(new MetaError('REMOVED', message));
       },
+      disconnected: (peer) => {
+        for (const group of this.#groups.values()) group.peerDisconnected(peer);
+      },
       unreachable: (peer) => {
         for (const group of this.#groups.values()) group.peerUnreachable(peer);
       },

@@ -26,7 +26,9 @@ export interface PeerReceiver {
   receiveSnapshot(group: GroupId, message: InstallSnapshot, chunks: AsyncIterable<Buffer>): Promise<void>;
   /** The peer, a member, says that this node is one no more. */
   removed(by: NodeId): void;
-  /** A connection broke or messages to the peer were dropped (P2). */
+  /** A connection that stood has broken. */
+  disconnected(peer: NodeId): void;
+  /** A connection cannot be made, or messages to the peer were dropped (P2). */
   unreachable(peer: NodeId): void;
 }
 

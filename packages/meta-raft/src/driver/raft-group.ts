@@ -165,6 +165,10 @@ export class RaftGroup<Result> implements Replication<Result> {
     this.#complete(() => this.#raft.peerUnreachable(peer));
   }
 
+  peerDisconnected(peer: NodeId): void {
+    this.#complete(() => this.#raft.peerDisconnected(peer));
+  }
+
   async receiveSnapshot(message: InstallSnapshot, chunks: AsyncIterable<Buffer>): Promise<void> {
     this.#checkRunning();
     await this.#executor.receiveSnapshot(message, chunks);
@@ -196,7 +200,10 @@ export class RaftGroup<Result> implements Replication<Result> {
   turn(output: TurnOutput): void {
     this.#guarded(() => {
       const inbox = this.#inbox.splice(0);
-      for (const message of inbox) this.#raft.step(message);
+      for (const message of inbox) {
+        this.#checkComplete(message);
+        this.#raft.step(message);
+      }
       this.#calls.enter();
       const ready = this.#raft.ready();
       this.#executor.execute(ready, output);
@@ -239,6 +246,19 @@ export class RaftGroup<Result> implements Replication<Result> {
     this.campaignIfAlone();
     this.#observe();
     this.#options.host.requestTurn();
+  }
+
+  /**
+   * A leader tells at most what this node acknowledged to it. A log that is shorter has lost it: this node must vote no more, and
+   * a leader that went on would wait for ever.
+   */
+  #checkComplete(message: Message): void {
+    if (message.type !== 'heartbeat' || message.term < this.#raft.term) return;
+    const { lastIndex } = this.#raft.log;
+    if (message.commitIndex <= lastIndex) return;
+    const lost = `this node acknowledged entries up to ${message.commitIndex} to node ${message.from}, and its log ends at ${lastIndex}`;
+    const advice = 'Remove it from the cluster and replace it by one with an empty directory and a new id';
+    throw new MetaError('DAMAGED', `The log of group ${this.group} has lost entries: ${lost}. ${advice}.`);
   }
 
   #tellMembership(): void {

@@ -140,6 +140,7 @@ export class GrpcPeerTransport implements PeerTransport {
       logger,
       unreachable: () => this.#receiver?.unreachable(peer),
       removed: () => this.#receiver?.removed(peer),
+      disconnected: () => this.#receiver?.disconnected(peer),
     });
   }
 

@@ -24,6 +24,7 @@ export interface PeerLinkInit {
   readonly logger: Logger;
   readonly unreachable: () => void;
   readonly removed: () => void;
+  readonly disconnected: () => void;
 }
 
 type Call = ClientDuplexStream<DeliverRequest, DeliverResponse>;
@@ -139,13 +140,15 @@ export class PeerLink {
 
   #lost(call: Call, failure: ServiceError | undefined): void {
     if (this.#callOf(this.#phase) !== call) return;
-    const { clock, unreachable, removed } = this.#init;
+    const { clock, unreachable, removed, disconnected } = this.#init;
+    const stood = this.#phase.phase === 'connected';
     const timer = clock.setTimer(this.#backoff.nextDelayMs(), () => {
       this.#phase = this.#connect();
     });
     this.#phase = { phase: 'waiting', timer };
     this.#report(failure);
-    unreachable();
+    if (stood) disconnected();
+    else unreachable();
     if (saysRemoved(failure?.metadata)) removed();
   }
 
