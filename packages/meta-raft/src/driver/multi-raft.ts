@@ -4,15 +4,16 @@
 //   N1. Inputs only enqueue and ask for a turn. A turn steps what has gathered for all groups, sends one frame per peer,
 //       and writes one unit to the log store: heartbeats of all groups travel together, and one sync covers all.
 //   N2. What a write promises is told after it is durable (core R1); the unit's completions come in order (L1).
-//   N3. While the oldest write has waited for longer than an election timeout nothing ticks: a leader whose disk hangs
-//       falls silent and is succeeded, instead of leading without being able to keep anything.
+//   N3. While the oldest write has waited for longer than an election timeout nothing ticks, and nothing leaves that only a
+//       leader says, whoever asked for it: a leader whose disk hangs falls silent and is succeeded, instead of leading
+//       without being able to keep anything.
 
 import { assert } from '@robustmq/stdx/assert';
 import type { Clock } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import type { StorageWrite } from '../core/ready.js';
-import type { InstallSnapshot, LogPosition, Membership, NodeId } from '../core/types.js';
+import type { InstallSnapshot, LogPosition, Membership, Message, NodeId } from '../core/types.js';
 import { MetaError } from '../errors.js';
 import type { GroupId } from './group-id.js';
 import type { LogStore, LogWrite } from './log-store.js';
@@ -106,6 +107,10 @@ export class MultiRaft implements GroupHost {
     this.#turns.request();
   }
 
+  isFull(): boolean {
+    return this.#options.logStore.isFull === true;
+  }
+
   failed(group: GroupId, error: MetaError): void {
     this.#options.logger.error(
       { group, error: error.message, cause: errorMessage(error.cause) },
@@ -151,6 +156,7 @@ export class MultiRaft implements GroupHost {
       const output: TurnOutput = { messages: [], writes: [] };
       group.turn(output);
       for (const message of output.messages) {
+        if (this.#disk === 'stalled' && isLeadersWord(message)) continue; // N3
         const frame = outgoing.get(message.to);
         if (frame) frame.push({ group: id, message });
         else outgoing.set(message.to, [{ group: id, message }]);
@@ -207,6 +213,11 @@ export class MultiRaft implements GroupHost {
       },
     };
   }
+}
+
+/** What tells a follower that its leader lives. It may be lost, as on any wire. */
+function isLeadersWord({ type }: Message): boolean {
+  return type === 'heartbeat' || type === 'append-request';
 }
 
 function toLogWrite(group: GroupId, write: StorageWrite): LogWrite {
