@@ -8,5 +8,10 @@ export {
 } from './linearizability.js';
 export { createMemoryMeta, type MemoryMeta, type MemoryMetaOptions } from './memory-meta.js';
 export { type RegisterInput, type RegisterOutput, type RegisterState, registerModel } from './register-model.js';
+export {
+  type MetaSimulationOptions,
+  type MetaSimulationReport,
+  simulateMeta,
+} from './simulation/meta-simulation.js';
 export { judgeWatches, type ObservedWatch, sightingsOf } from './watch-validators.js';
 export { acknowledgedPuts, judgeWrites, type Sighting, type WriteOracleInput } from './write-oracle.js';
