@@ -102,7 +102,6 @@ module.exports = {
     contained('@grpc/grpc-js', ['/(service|client|transport|gen)/', '/rpc-[^/]+\\.ts$', '^apps/', '/start-meta\\.ts$']),
     contained('ioredis', ['^packages/storage-adapter/src/redis/']),
     contained('pg', ['^packages/storage-adapter/src/postgres/']),
-    contained('@aws-sdk', ['^packages/storage-adapter/src/s3/']),
     contained('pino', ['^packages/node-runtime/src/logger\\.ts$']),
     contained('prom-client', ['^packages/node-runtime/src/metrics[^/]*\\.ts$']),
   ],

@@ -30,7 +30,7 @@ const banner = [
 ].join('\n');
 
 /** Clients of external engines: who configures one installs it beside the program (docs/guides/external-storage.md). */
-const EXTERNAL = ['ioredis', 'pg', '@aws-sdk/client-s3'];
+const EXTERNAL = ['ioredis', 'pg'];
 
 /** The addon of classic-level for each platform we ship. N-API: one file serves every Node from 20 on. */
 const PREBUILDS = {

@@ -76,7 +76,7 @@ export class JournalEngine {
     const indexes = new SegmentIndexes(files, options.indexIntervalBytes);
     this.reader = new ShardReader(files, indexes);
     this.trimmer = new ShardTrimmer({ clock, logger, files, indexes, registry, reader: this.reader });
-    this.compactor = new Compactor({ ...options, files, logger, replica, trimmer: this.trimmer });
+    this.compactor = new Compactor({ ...options, clock, files, logger, replica, trimmer: this.trimmer });
     const newBackoff = () => new Backoff({ firstMs: 50, longestMs: 5_000 }, prng);
     const onClosed = (handle: ShardHandle) => void this.compactor.compactIfDirty(handle);
     this.roller = new Roller({ clock, logger, shards, state, replica, newBackoff, onClosed });

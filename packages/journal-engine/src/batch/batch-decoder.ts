@@ -61,6 +61,11 @@ export class BatchCursor {
     return this.#batch.toString('utf8', start, start + this.#batch.readUInt16BE(this.#at + 8));
   }
 
+  /** Whether that record deletes its key: it has one, and an empty payload. */
+  get isTombstone(): boolean {
+    return this.#batch[this.#at + 10] !== 0 && this.#batch.readUInt32BE(this.#at) === 0;
+  }
+
   /** Its bytes as encoded. */
   get view(): RecordView {
     return { offset: this.offset, start: this.#at, end: this.#payloadStart() + this.#batch.readUInt32BE(this.#at) };

@@ -2,13 +2,16 @@
 //
 // Invariants:
 //   K1. A record goes only when a newer one of its key is in the same closed segments: what a reader of the
-//       whole shard ends up with per key never changes.
+//       whole shard ends up with per key never changes. A tombstone that is old enough goes as well: all that it
+//       deletes lies before it, so in the same segments, and goes with it.
 //   K2. Offsets and times stay; what is gone is a gap.
 //   K3. The new file is synced before meta names it; the old ones go after, by tombstone (registry R2).
 //   K4. The opening batch carries the producers as of the end of the range: their batches may be gone.
 
+import type { Clock } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
+import { TOMBSTONE_MS } from '@robustmq/storage-adapter';
 import { BatchCursor } from '../batch/batch-decoder.js';
 import { BATCH_HEADER_BYTES, type BatchHeader, extendDigest, sealBatch } from '../batch/batch-format.js';
 import { JournalError } from '../errors.js';
@@ -29,6 +32,7 @@ const WRITE_BYTES = 1024 * 1024;
 const DIRTY_RATIO = 0.5;
 
 export interface CompactorDeps {
+  readonly clock: Clock;
   readonly files: SegmentFiles;
   readonly logger: Logger;
   readonly replica: Replica;
@@ -37,9 +41,16 @@ export interface CompactorDeps {
   readonly producersMax: number;
 }
 
+interface NewestRecords {
+  readonly newest: Map<string, number>;
+  readonly oldestTombstoneMs: number;
+}
+
 export class Compactor {
   readonly #deps: CompactorDeps;
   readonly #running = new Set<ShardHandle>();
+  /** The time of the oldest tombstone in what was compacted; missing until it was looked for in this life. */
+  readonly #oldestTombstoneMs = new WeakMap<ShardHandle, number>();
   compactions = 0;
 
   constructor(deps: CompactorDeps) {
@@ -52,9 +63,11 @@ export class Compactor {
     const segments = compactable(handle);
     const dirty = sumBytes(segments.filter(({ generation }) => generation === 0));
     const clean = sumBytes(segments.filter(({ generation }) => generation > 0));
-    if (dirty === 0 || dirty < clean * DIRTY_RATIO) return;
+    if (segments.length === 0) return;
     this.#running.add(handle);
     try {
+      const isWorthIt = dirty > 0 && dirty >= clean * DIRTY_RATIO;
+      if (!isWorthIt && !(await this.#hasExpired(handle, segments))) return;
       await this.#compact(handle, segments);
       this.compactions++;
     } catch (error) {
@@ -64,15 +77,28 @@ export class Compactor {
     }
   }
 
+  /** Whether a tombstone among what was compacted may go now. */
+  async #hasExpired(handle: ShardHandle, segments: readonly Segment[]): Promise<boolean> {
+    const compacted = segments.filter(({ generation }) => generation > 0);
+    const oldest = this.#oldestTombstoneMs.get(handle) ?? (await this.#newestOffsets(compacted)).oldestTombstoneMs;
+    this.#oldestTombstoneMs.set(handle, oldest);
+    return oldest < this.#expiredBeforeMs(handle);
+  }
+
+  #expiredBeforeMs({ log }: ShardHandle): number {
+    return this.#deps.clock.wallTime() - (log.config.tombstoneMs ?? TOMBSTONE_MS);
+  }
+
   async #compact(handle: ShardHandle, segments: readonly Segment[]): Promise<void> {
     const { files, replica, trimmer, indexIntervalBytes } = this.#deps;
-    const newest = await this.#newestOffsets(segments);
+    const { newest } = await this.#newestOffsets(segments);
+    const expiredBeforeMs = this.#expiredBeforeMs(handle);
     const [first, last] = [segments[0] as Segment, segments.at(-1) as Segment]; // dirty bytes, so not empty
     const merged = new Segment({ ...nameOf(last), generation: last.generation + 1 }, first.baseOffset);
     merged.index = new SparseIndex(indexIntervalBytes);
     const producers = await this.#producersAtEnd(last);
     try {
-      await this.#rewrite(segments, merged, { newest, producers });
+      await this.#rewrite(segments, merged, { newest, producers, expiredBeforeMs });
       await handle.registration.change((record) => ({
         to: record,
         put: [closedRecord(merged, replica)],
@@ -88,36 +114,42 @@ export class Compactor {
     log.segments = [merged, ...log.segments.filter((segment) => !segments.includes(segment))];
     log.tail.dropBefore(merged.endOffset);
     merged.index = undefined; // loaded when read
+    this.#oldestTombstoneMs.delete(handle);
     await trimmer.removeFiles(segments);
   }
 
   async #rewrite(
     segments: readonly Segment[],
     merged: Segment,
-    { newest, producers }: { readonly newest: ReadonlyMap<string, number>; readonly producers: Buffer },
+    what: {
+      readonly newest: ReadonlyMap<string, number>;
+      readonly producers: Buffer;
+      readonly expiredBeforeMs: number;
+    },
   ): Promise<void> {
     const { files } = this.#deps;
     const [first, last] = [segments[0] as Segment, segments.at(-1) as Segment]; // as in the caller
     const out = new SegmentOutput(files, merged);
-    await out.begin(producers, first.baseOffset);
+    await out.begin(what.producers, first.baseOffset);
     for (const segment of segments) {
       for await (const step of scanSegment(files, segment, { from: 0, to: segment.bytes })) {
         if (step.kind === 'damage')
           throw new JournalError('CORRUPT', `${segment.fileName} is damaged at ${step.position}`);
-        if (step.header.kind === 'records') await out.add(step.header, step.batch, newest);
+        if (step.header.kind === 'records') await out.add(step.header, step.batch, what);
       }
     }
     await out.finish();
     merged.endOffset = last.endOffset;
     merged.lastTimestampMs = last.lastTimestampMs;
     merged.state = 'closed';
-    await writeSidecar(files, merged, producers);
+    await writeSidecar(files, merged, what.producers);
     await files.syncAll(); // K3
   }
 
-  /** K1: by key, the offset of its newest record in these segments. */
-  async #newestOffsets(segments: readonly Segment[]): Promise<Map<string, number>> {
+  /** K1: by key, the offset of its newest record in these segments; and the time of the oldest tombstone. */
+  async #newestOffsets(segments: readonly Segment[]): Promise<NewestRecords> {
     const newest = new Map<string, number>();
+    let oldestTombstoneMs = Number.POSITIVE_INFINITY;
     for (const segment of segments) {
       for await (const step of scanSegment(this.#deps.files, segment, { from: 0, to: segment.bytes })) {
         if (step.kind === 'damage')
@@ -125,10 +157,11 @@ export class Compactor {
         for (const cursor = new BatchCursor(step.batch); !cursor.done; cursor.skip()) {
           const { key } = cursor;
           if (key !== undefined) newest.set(key, cursor.offset);
+          if (cursor.isTombstone) oldestTombstoneMs = Math.min(oldestTombstoneMs, step.header.timestampMs);
         }
       }
     }
-    return newest;
+    return { newest, oldestTombstoneMs };
   }
 
   async #producersAtEnd(last: Segment): Promise<Buffer> {
@@ -158,10 +191,15 @@ class SegmentOutput {
     await this.#put(batch, { baseOffset, timestampMs: 0, recordCount: 0, offsetSpan: 0, kind: 'opening' });
   }
 
-  async add(header: BatchHeader, batch: Buffer, newest: ReadonlyMap<string, number>): Promise<void> {
+  async add(
+    header: BatchHeader,
+    batch: Buffer,
+    { newest, expiredBeforeMs }: { readonly newest: ReadonlyMap<string, number>; readonly expiredBeforeMs: number },
+  ): Promise<void> {
     const kept: Buffer[] = [];
     for (const cursor = new BatchCursor(batch); !cursor.done; cursor.skip()) {
       const { key, view } = cursor;
+      if (cursor.isTombstone && header.timestampMs < expiredBeforeMs) continue; // K1
       if (key === undefined || newest.get(key) === view.offset) kept.push(batch.subarray(view.start, view.end));
     }
     if (kept.length === 0) return; // K2

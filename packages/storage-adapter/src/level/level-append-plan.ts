@@ -3,7 +3,7 @@ import { admitBatch, type ProducerState } from '../producer-table.js';
 import type { Offset, Producer } from '../record.js';
 import type { AppendResult } from '../shard-storage.js';
 import type { LevelDatabase, LevelOperation } from './level-database.js';
-import { headKey, newestKey, producerKey, recordKey, tagKey } from './level-keys.js';
+import { headKey, newestKey, producerKey, recordKey, tagKey, tombstoneKey } from './level-keys.js';
 import type { LevelShard } from './level-shard.js';
 import {
   decodeNewest,
@@ -91,6 +91,7 @@ class Planner {
     for (const record of records) {
       payloadBytes += record.payloadBytes - this.#dropOlder(shard, record, head.logStart);
       stampRecord(record.bytes, lastTimestampMs);
+      if (isTombstone(shard, record)) this.#putTombstone(shard, record, { offset: end, timestampMs: lastTimestampMs });
       this.#putRecord(shard, record, end++);
     }
     this.heads.set(shard, { logStart: head.logStart, end, lastTimestampMs, payloadBytes });
@@ -113,6 +114,11 @@ class Planner {
     this.#put(at, encodeNewest(entry));
   }
 
+  /** Nobody deletes it when its record is replaced: who finds it later sees that the key has a newer record. */
+  #putTombstone(shard: LevelShard, { key = '' }: RecordToAppend, at: { offset: number; timestampMs: number }): void {
+    this.#put(tombstoneKey(shard.number, at.timestampMs, at.offset), Buffer.from(key));
+  }
+
   /** In a compacted shard, deletes the record this one replaces; gives the payload bytes that go. */
   #dropOlder(shard: LevelShard, { key }: RecordToAppend, logStart: number): number {
     if (key === undefined || shard.config.cleanup !== 'compact') return 0;
@@ -126,6 +132,10 @@ class Planner {
   #put(key: Buffer, value: Buffer): void {
     this.#operations.push({ type: 'put', key, value });
   }
+}
+
+function isTombstone({ config }: LevelShard, { key, payloadBytes }: RecordToAppend): boolean {
+  return config.cleanup === 'compact' && key !== undefined && payloadBytes === 0;
 }
 
 async function loadProducers(database: LevelDatabase, appends: readonly Append[]): Promise<Map<string, ProducerState>> {

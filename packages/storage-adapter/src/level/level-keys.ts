@@ -10,6 +10,7 @@
 //   'R'     shard u32 | offset u64                                one record
 //   'K'     shard u32 | key (UTF-8)                               the newest record of the key: offset, size, tags
 //   'T'     shard u32 | length of the tag u16 | tag | offset u64  nothing; the record carries the tag
+//   'X'     shard u32 | time u64 | offset u64                     the key of a tombstone of that time (compacted shards)
 //   'P'     shard u32 | producer id (UTF-8)                       its epoch and last batches
 //   'G'     length of the group u16 | group | name of the shard   the committed offset, u64
 //
@@ -68,6 +69,19 @@ export function offsetOfTagKey(key: Buffer): number {
   return new ByteReader(key, key.length - 8).u64();
 }
 
+export function tombstoneKey(shard: number, timestampMs: number, offset: number): Buffer {
+  return start('X', shard).u64(timestampMs).u64(offset).finish();
+}
+
+export function offsetOfTombstoneKey(key: Buffer): number {
+  return new ByteReader(key, 13).u64();
+}
+
+/** Tombstones of a shard from before a time. */
+export function tombstoneRange(shard: number, beforeMs: number): KeyRange {
+  return { gte: tombstoneKey(shard, 0, 0), lt: tombstoneKey(shard, Math.max(0, beforeMs), 0) };
+}
+
 export function producerKey(shard: number, id: string): Buffer {
   return start('P', shard).raw(Buffer.from(id)).finish();
 }
@@ -101,7 +115,7 @@ export function kindRange(kind: 'S' | 'D'): KeyRange {
 
 /** Everything a shard owns but its name. */
 export function shardRanges(shard: number): KeyRange[] {
-  return ['H', 'R', 'K', 'T', 'P'].map((kind) => prefixRange(start(kind, shard).finish()));
+  return ['H', 'R', 'K', 'T', 'X', 'P'].map((kind) => prefixRange(start(kind, shard).finish()));
 }
 
 function prefixRange(prefix: Buffer): KeyRange {

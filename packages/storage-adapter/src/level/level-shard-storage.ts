@@ -157,7 +157,8 @@ export class LevelShardStorage extends ShardStorage {
     for (let attempt = 0; attempt < 3; attempt++) {
       const entry = await this.#database.get(newestKey(target.number, key));
       if (!entry) return undefined;
-      const { offset } = decodeNewest(entry);
+      const { offset, payloadBytes } = decodeNewest(entry);
+      if (payloadBytes === 0 && target.config.cleanup === 'compact') return undefined; // a tombstone
       if (offset < target.head.logStart) return undefined;
       const record = await readRecord(this.#database, target, offset);
       if (record) return record;

@@ -6,9 +6,19 @@
 //   T3. A crash in between leaves records below logStart that nobody can read; the next tick deletes them.
 
 import type { Logger } from '@robustmq/stdx/logger';
+import { TOMBSTONE_MS } from '../shard-storage.js';
 import type { LevelCommitQueue } from './level-commit-queue.js';
 import type { LevelDatabase, LevelEntry, LevelOperation } from './level-database.js';
-import { headKey, newestKey, offsetOfRecordKey, recordRange, tagKey } from './level-keys.js';
+import {
+  headKey,
+  newestKey,
+  offsetOfRecordKey,
+  offsetOfTombstoneKey,
+  recordKey,
+  recordRange,
+  tagKey,
+  tombstoneRange,
+} from './level-keys.js';
 import type { LevelShard } from './level-shard.js';
 import { decodeNewest, decodeRecord, encodeHead, type ShardHead } from './level-values.js';
 
@@ -70,6 +80,30 @@ export class LevelTrimming {
       }
     }
     await this.#sweep(shard); // T3
+    const beforeMs = wallTimeMs - (shard.config.tombstoneMs ?? TOMBSTONE_MS);
+    while (cleanup === 'compact' && this.#state === 'running' && shard.state === 'live')
+      if (!(await this.#queue.alone(() => this.#dropTombstones(shard, beforeMs)))) return; // T2
+  }
+
+  /** Takes a step's worth of tombstones away. Gives whether there may be more. */
+  async #dropTombstones({ number }: LevelShard, beforeMs: number): Promise<boolean> {
+    const entries = await this.#database.entries(tombstoneRange(number, beforeMs), STEP);
+    if (entries.length === 0) return false;
+    const keys = entries.map(([, key]) => newestKey(number, key.toString()));
+    const newest = await this.#database.getMany(keys);
+    const operations: LevelOperation[] = entries.flatMap(([at], i) => {
+      const operation: LevelOperation = { type: 'del', key: at };
+      const [key, entry] = [keys[i], newest[i]];
+      const offset = offsetOfTombstoneKey(at);
+      if (!key || !entry || decodeNewest(entry).offset !== offset) return [operation]; // a newer record replaced it
+      const tags = decodeNewest(entry).tags.map((tag) => tagKey(number, tag, offset));
+      return [
+        operation,
+        ...[key, recordKey(number, offset), ...tags].map((gone) => ({ type: 'del' as const, key: gone })),
+      ];
+    });
+    await this.#database.write(operations, 'later'); // lost by a crash: the next tick does it again
+    return entries.length >= STEP.limit;
   }
 
   /** Where the first step's worth of expired records ends; logStart when nothing has expired. */

@@ -18,6 +18,7 @@ import {
   type ShardDescription,
   ShardStorage,
   type TagQuery,
+  TOMBSTONE_MS,
 } from '../shard-storage.js';
 
 interface MemoryShard {
@@ -29,6 +30,8 @@ interface MemoryShard {
   payloadBytes: number;
   lastTimestampMs: number;
   readonly newestByKey: Map<string, number>;
+  /** Of a compacted shard: keys whose newest record is a tombstone, oldest first, with its time. */
+  readonly tombstones: Map<string, number>;
   readonly producers: ProducerHistory;
   readonly listeners: Set<EndListener>;
 }
@@ -72,6 +75,7 @@ export class MemoryShardStorage extends ShardStorage {
       payloadBytes: 0,
       lastTimestampMs: 0,
       newestByKey: new Map(),
+      tombstones: new Map(),
       producers: new ProducerTable(),
       listeners: new Set(),
     });
@@ -127,13 +131,33 @@ export class MemoryShardStorage extends ShardStorage {
     if (key === undefined) return;
     const older = target.newestByKey.get(key);
     target.newestByKey.set(key, offset);
-    if (older !== undefined && target.config.cleanup === 'compact') this.#drop(target, older);
+    if (target.config.cleanup !== 'compact') return;
+    if (older !== undefined) this.#drop(target, older);
+    target.tombstones.delete(key);
+    if (payload.length === 0) target.tombstones.set(key, target.lastTimestampMs);
   }
 
   #drop(target: MemoryShard, offset: number): void {
     const at = lowerBound(target.records, offset);
     const [dropped] = target.records[at]?.offset === offset ? target.records.splice(at, 1) : [];
     if (dropped) target.payloadBytes -= dropped.payload.length;
+  }
+
+  /** There is no background work here: what has expired goes when somebody looks. */
+  #dropTombstones(target: MemoryShard): void {
+    const { config, tombstones, newestByKey } = target;
+    const oldestMs = this.#clock.wallTime() - (config.tombstoneMs ?? TOMBSTONE_MS);
+    for (const [key, timestampMs] of tombstones) {
+      if (timestampMs >= oldestMs) return;
+      const offset = newestByKey.get(key);
+      if (offset !== undefined) this.#drop(target, offset);
+      this.#forgetKey(target, key);
+    }
+  }
+
+  #forgetKey({ newestByKey, tombstones }: MemoryShard, key: string): void {
+    newestByKey.delete(key);
+    tombstones.delete(key);
   }
 
   #enforceRetention(target: MemoryShard): void {
@@ -156,7 +180,7 @@ export class MemoryShardStorage extends ShardStorage {
     for (const record of target.records.splice(0, keepFrom)) {
       target.payloadBytes -= record.payload.length;
       if (record.key !== undefined && target.newestByKey.get(record.key) === record.offset)
-        target.newestByKey.delete(record.key);
+        this.#forgetKey(target, record.key);
     }
     target.logStart = before;
   }
@@ -199,9 +223,9 @@ export class MemoryShardStorage extends ShardStorage {
   }
 
   protected override async _readByKey(shard: ShardId, { key }: KeyQuery): Promise<StoredRecord | undefined> {
-    const { newestByKey, records } = this.#shard(shard);
+    const { newestByKey, tombstones, records } = this.#shard(shard);
     const offset = newestByKey.get(key);
-    return offset === undefined ? undefined : records[lowerBound(records, offset)];
+    return offset === undefined || tombstones.has(key) ? undefined : records[lowerBound(records, offset)];
   }
 
   protected override _onEnd(shard: ShardId, listener: EndListener): () => void {
@@ -242,6 +266,7 @@ export class MemoryShardStorage extends ShardStorage {
   #shard(shard: ShardId): MemoryShard {
     const found = this.#shards.get(shard);
     if (!found) throw new StorageError('SHARD_NOT_FOUND', `no shard ${shard}: create it first`);
+    if (found.tombstones.size > 0) this.#dropTombstones(found);
     return found;
   }
 }

@@ -121,6 +121,33 @@ export function findSuite(context: SuiteContext): void {
       expect(await storage.offsetAtTime(shard, 0)).toBe(1);
     });
 
+    it('lets an empty payload delete its key: readable for a time, then gone', async () => {
+      const { storage } = context;
+      if (!storage.capabilities.compaction) return;
+      const shard = await context.shard('compacted', { ...compact, tombstoneMs: 600_000 });
+      await storage.append(shard, [record('a1', { key: 'a' }), record('b1', { key: 'b' }), record('c1', { key: 'c' })]);
+      await storage.append(shard, [record('', { key: 'a', tags: ['t'] }), record('', { key: 'b' }), record('')]);
+      await storage.append(shard, [record('b2', { key: 'b' })]);
+      const keys = async () => (await context.readAll(shard)).map(({ key, payload }) => `${key}=${payload}`);
+      await context.eventually(async () => (await keys()).length === 4);
+      expect(await keys()).toEqual(['c=c1', 'a=', 'undefined=', 'b=b2']);
+      if (storage.capabilities.readByKey) {
+        expect(await storage.readByKey(shard, { key: 'a' })).toBeUndefined();
+        expect(await storage.readByKey(shard, { key: 'b' })).toMatchObject({ offset: 6 });
+      }
+      if (context.options.clock !== 'given') return;
+      if (context.options.persistent) await context.reopen();
+      context.clock.advance(700_000);
+      await context.eventually(async () => (await keys()).length === 3);
+      expect(await keys()).toEqual(['c=c1', 'undefined=', 'b=b2']);
+      if (storage.capabilities.readByTag) {
+        const query = { tag: 't', from: offset(0), maxRecords: 9, maxBytes: 99 };
+        expect((await context.storage.readByTag(shard, query)).records).toEqual([]);
+      }
+      await context.storage.append(shard, [record('a3', { key: 'a' })]);
+      expect(await keys()).toEqual(['c=c1', 'undefined=', 'b=b2', 'a=a3']);
+    });
+
     it('keeps one record per key over many rounds', async () => {
       const { storage } = context;
       if (!storage.capabilities.compaction) return;
