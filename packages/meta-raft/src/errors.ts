@@ -13,6 +13,10 @@ export const META_ERRORS = {
     when: 'a repeated write came after what its first attempt did was forgotten; read the state before trying again',
   },
   OVERLOADED: { next: 'later', when: 'a queue, byte or request budget is used up; retry after a pause' },
+  NO_SPACE: {
+    next: 'later',
+    when: 'the disk of the metadata is full; nothing was done, and writes resume when it has space',
+  },
   COMPACTED: { next: 'never', when: 'the revision is older than the kept history; list again and go on from there' },
   FUTURE_REVISION: { next: 'never', when: 'the revision has not happened yet' },
   LEASE_NOT_FOUND: { next: 'never', when: 'the lease expired or was revoked, or never was; grant a new one' },

@@ -1,7 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createPrng } from '@robustmq/stdx/prng';
+import { SimDisk } from '@robustmq/wal/testing';
+import { MetaError } from '../src/errors.js';
 import { type MetaOptions, type MetaService, startMeta } from '../src/index.js';
 
 let directory = '';
@@ -42,6 +45,44 @@ describe('a node that is alone', () => {
     expect((await second.client.put('a', Buffer.from('3'))).revision).toBeGreaterThan(revision);
   });
 });
+
+describe('a node whose disk is full', () => {
+  it('refuses writes with NO_SPACE, serves reads, and goes on with nothing lost when there is space', async () => {
+    const disk = new SimDisk(createPrng('full'));
+    const dataDirectory = join(directory, 'node');
+    await mkdir(dataDirectory);
+    const options = { nodeId: 1, clusterName: 'test', dataDirectory, requestTimeoutMs: 2_000 };
+    const node = await startMeta(options, { disk });
+    running.push(node);
+    await node.client.put('kept', Buffer.from('1'));
+    disk.capacityBytes = disk.usedBytes;
+    const value = Buffer.alloc(1_000_000, 'x');
+    // The log is laid out ahead: one of these finds the end, and waits.
+    const waiting = Array.from({ length: 100 }, (_, i) => node.client.put(`w${i}`, value));
+    const outcomes = Promise.allSettled(waiting);
+    const refused = await refusal(node);
+    expect(refused).toMatchObject({ code: 'NO_SPACE' });
+    expect(node.status().role).toBe('leader');
+    disk.capacityBytes = Number.POSITIVE_INFINITY;
+    const settled = await outcomes;
+    await node.client.put('after', Buffer.from('2'));
+    const acknowledged = settled.filter(({ status }) => status === 'fulfilled').length;
+    expect((await node.client.range({ prefix: 'w' })).count).toBeGreaterThanOrEqual(acknowledged);
+    expect(await node.client.get('kept')).toMatchObject({ value: Buffer.from('1') });
+  }, 60_000);
+});
+
+/** What a put comes to, once one fails: the client repeats it for as long as a call may take. */
+async function refusal(node: MetaService): Promise<unknown> {
+  for (;;) {
+    const error = await node.client.put('late', Buffer.from('x')).then(
+      () => undefined,
+      (failure: unknown) => failure,
+    );
+    // The one that found the disk full waits, and may yet be applied.
+    if (error && !(error instanceof MetaError && error.code === 'DEADLINE')) return error;
+  }
+}
 
 describe('a node of three that is the only one running', () => {
   it('serves nobody, founds nothing by itself, and says what is missing', async () => {

@@ -40,6 +40,7 @@ const STATUS: Readonly<Record<MetaErrorCode, RpcStatus>> = {
   DUPLICATE_KEY: { code: status.INVALID_ARGUMENT, text: 'etcdserver: duplicate key given in txn request' },
   TOO_LARGE: { code: status.INVALID_ARGUMENT, text: 'etcdserver: request is too large' },
   INVALID: { code: status.INVALID_ARGUMENT, text: 'etcdserver: key is not provided' },
+  NO_SPACE: { code: status.RESOURCE_EXHAUSTED, text: 'etcdserver: mvcc: database space exceeded' },
   OVERLOADED: { code: status.RESOURCE_EXHAUSTED, text: 'etcdserver: too many requests' },
   UNAVAILABLE: { code: status.UNAVAILABLE, text: 'etcdserver: no leader' },
   NOT_LEADER: { code: status.FAILED_PRECONDITION, text: 'etcdserver: not leader' },

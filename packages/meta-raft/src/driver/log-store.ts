@@ -51,6 +51,8 @@ export interface LogStore {
   compact(group: GroupId, through: LogPosition): Promise<void>;
   /** Bytes of log that a restart would replay: what the driver bounds by compacting. */
   readonly bytesSinceCheckpoint: number;
+  /** What was written waits for space on the disk; it becomes durable, in order, when there is some. */
+  readonly isFull?: boolean;
   /** Flushes what was accepted. */
   close(): Promise<void>;
 }

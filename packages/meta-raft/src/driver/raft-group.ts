@@ -37,6 +37,8 @@ export interface GroupLimits extends CallLimits {
 /** What the node does for its groups. */
 export interface GroupHost {
   requestTurn(): void;
+  /** Nothing can be kept for now. */
+  isFull(): boolean;
   /** The group is beyond help. Called once. */
   failed(group: GroupId, error: MetaError): void;
   /** Another membership is in force here. */
@@ -124,6 +126,10 @@ export class RaftGroup<Result> implements Replication<Result> {
   }
 
   propose(payload: Buffer, options: ProposeOptions = {}): Promise<Result> {
+    if (this.#options.host.isFull()) {
+      const message = 'The disk of the metadata is full. Nothing was done; writes resume when it has space.';
+      return Promise.reject(new MetaError('NO_SPACE', message));
+    }
     return this.#calls.propose(payload, options);
   }
 

@@ -232,6 +232,28 @@ describe('RaftLogStore', () => {
     expect(() => store.write([part(1, [entry(4, 1)])], () => {})).toThrow(expect.objectContaining({ code: 'FAILED' }));
   });
 
+  it('waits for space on a full disk, loses nothing, and goes on', async () => {
+    const disk = new SimDisk(createPrng(9));
+    const store = await open(disk);
+    await written(store, [part(1, [entry(1, 1)])]);
+    disk.capacityBytes = disk.usedBytes;
+    let durable = 0;
+    const writes = Array.from({ length: 40 }, async (_, i) => {
+      await written(store, [part(1, [entry(i + 2, 1, 500)])]);
+      expect(durable++).toBe(i); // in order
+    });
+    while (!store.isFull) await new Promise(setImmediate);
+    const late = written(store, [part(1, [entry(42, 1)])]);
+    const before = durable;
+    await new Promise(setImmediate);
+    expect(durable).toBe(before);
+    disk.capacityBytes = 100_000_000;
+    await Promise.all([...writes, late]);
+    expect(store.isFull).toBe(false);
+    await store.close();
+    expect((await open(disk)).takeRecovered(1)?.entries).toHaveLength(42);
+  });
+
   it('says DAMAGED when a byte before the last write changed, instead of forgetting what follows', async () => {
     const disk = new SimDisk(createPrng(4));
     const store = await open(disk);

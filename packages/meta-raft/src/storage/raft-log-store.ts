@@ -1,7 +1,7 @@
 import { assert } from '@robustmq/stdx/assert';
 import { UnexpectedEnd } from '@robustmq/stdx/byte-reader';
 import { MiB } from '@robustmq/stdx/byte-size';
-import type { Clock } from '@robustmq/stdx/clock';
+import type { Clock, Timer } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
 import type { Logger } from '@robustmq/stdx/logger';
 import { nullLogger } from '@robustmq/stdx/logger';
@@ -29,6 +29,17 @@ export interface RaftLogStoreDeps {
 
 /** A longer log is not written once more when another is compacted: it will be compacted itself before long. */
 const REWRITTEN_BYTES_MAX = 16 * MiB;
+/** Milliseconds between two looks whether a full disk has space again. */
+const SPACE_CHECK_MS = 250;
+
+/** Taken and not durable yet. */
+interface WaitingFrame {
+  readonly kind: number;
+  readonly payload: ReturnType<typeof encodeLogParts>;
+  readonly onDurable: (error?: Error) => void;
+  readonly sequence: number;
+}
+
 /** Where every group's log begins. */
 const BEFORE_THE_LOG: LogPosition = { index: 0, term: 0 };
 
@@ -45,12 +56,18 @@ const BEFORE_THE_LOG: LogPosition = { index: 0, term: 0 };
  *       frame lie a base frame and every entry that a mirror holds. Before the first compaction there is no base frame;
  *       then every frame is there, and every log begins at index 1.
  *   S2. After the first failed append nothing is accepted: the mirrors hold what the disk may not.
+ *   S3. A full disk is no failure: frames wait, in order, and are appended again until there is space. The write-ahead log
+ *       takes back the sequences of what it could not write, so each frame gets the one it had.
  */
 export class RaftLogStore implements LogStore {
   readonly #wal: Wal;
   readonly #mirrors: Map<GroupId, LogMirror>;
   readonly #recovered = new Set<GroupId>();
   readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #waiting: WaitingFrame[] = [];
+  /** Runs while the disk is full (S3). */
+  #spaceCheck: Timer | undefined;
   #failure: MetaError | undefined;
   #compacting: Promise<void> = Promise.resolve();
 
@@ -66,13 +83,18 @@ export class RaftLogStore implements LogStore {
         (frame) => replay(mirrors, frame),
       );
       for (const mirror of mirrors.values()) checkComplete(mirror);
-      return new RaftLogStore(wal, mirrors, logger);
+      return new RaftLogStore(wal, mirrors, { logger, clock });
     } catch (error) {
       throw openingFailed(directory, error);
     }
   }
 
-  private constructor(wal: Wal, mirrors: Map<GroupId, LogMirror>, logger: Logger) {
+  private constructor(
+    wal: Wal,
+    mirrors: Map<GroupId, LogMirror>,
+    { logger, clock }: { readonly logger: Logger; readonly clock: Clock },
+  ) {
+    this.#clock = clock;
     this.#wal = wal;
     this.#mirrors = mirrors;
     this.#logger = logger;
@@ -101,7 +123,18 @@ export class RaftLogStore implements LogStore {
     return run;
   }
 
+  /** Whether what is written waits for space on the disk. */
+  get isFull(): boolean {
+    return this.#spaceCheck !== undefined;
+  }
+
   async close(): Promise<void> {
+    if (this.#spaceCheck) {
+      this.#spaceCheck.cancel();
+      const closed = new MetaError('CLOSED', 'The raft log was closed while its disk was full.');
+      this.#failure ??= closed;
+      for (const { onDurable } of this.#waiting.splice(0)) onDurable(closed);
+    }
     await this.#compacting;
     await this.#wal.close();
   }
@@ -129,20 +162,48 @@ export class RaftLogStore implements LogStore {
 
   #append(kind: number, parts: readonly LogPart[], onDurable: (error?: Error) => void): number {
     if (this.#failure) throw this.#failure; // S2
-    let sequence: number;
+    const payload = encodeLogParts(parts);
+    const next = (this.#waiting.at(-1)?.sequence ?? -1) + 1;
+    let sequence = next;
     try {
-      sequence = this.#wal.append(kind, encodeLogParts(parts), (error) => {
-        if (error) onDurable(this.#fail(error));
-        else onDurable();
-      });
+      if (!this.isFull) sequence = this.#wal.append(kind, payload, (error) => this.#written(error));
     } catch (error) {
+      // Only when nothing waits can the sequence not be told, and then there was no append that found the disk full.
       if (error instanceof WalError && error.code === 'OVERLOADED') {
         throw new MetaError('OVERLOADED', `The raft log does not take more: ${error.message}`, { cause: error });
       }
       throw this.#fail(error);
     }
+    this.#waiting.push({ kind, payload, onDurable, sequence });
     for (const part of parts) this.#mirror(part.group).apply(part, sequence);
     return sequence;
+  }
+
+  /** Of the oldest frame that was appended: they are told in order. */
+  #written(error: Error | undefined): void {
+    if (error instanceof WalError && error.code === 'DISK_FULL') {
+      this.#spaceCheck ??= this.#checkLater(); // S3: all that waits was given up, and is appended again
+      return;
+    }
+    const frame = this.#waiting.shift();
+    if (error) frame?.onDurable(this.#fail(error));
+    else frame?.onDurable();
+  }
+
+  #checkLater(): Timer {
+    return this.#clock.setTimer(SPACE_CHECK_MS, () => {
+      this.#spaceCheck = undefined;
+      try {
+        for (const { kind, payload } of this.#waiting) this.#wal.append(kind, payload, (error) => this.#written(error));
+      } catch (error) {
+        if (error instanceof WalError && error.code === 'DISK_FULL') {
+          this.#spaceCheck = this.#checkLater();
+          return;
+        }
+        const failure = this.#fail(error);
+        for (const { onDurable } of this.#waiting.splice(0)) onDurable(failure);
+      }
+    });
   }
 
   #mirror(group: GroupId): LogMirror {
