@@ -63,7 +63,9 @@ export class RequestTable {
 
   /** After the request was applied at `index`. */
   remember(identity: RequestIdentity, result: Buffer, at: { readonly index: number; readonly timeMs: number }): void {
-    const entry = this.#clients.get(identity.client) ?? { requests: new Map(), settledBelow: 0, lastTimeMs: 0 };
+    // Who is not known and does not introduce itself was forgotten: any earlier request of it may have been applied (R1).
+    const settledBelow = identity.attempt === 0 ? 0 : identity.sequence;
+    const entry = this.#clients.get(identity.client) ?? { requests: new Map(), settledBelow, lastTimeMs: 0 };
     this.#forgetIdle(at.timeMs, identity.client);
     entry.lastTimeMs = at.timeMs;
     entry.settledBelow = Math.max(entry.settledBelow, identity.settledBelow);
