@@ -10,6 +10,7 @@
 //   O8. Within a life term, commit index and applied index never fall.
 //   O9. Who leads is a voter of the membership it has applied.
 //   O10. Who cannot write does not lead: no heartbeats while a sync hangs for longer than an election timeout.
+//   O11. A leader moves its commit index to entries of its own term only (Raft §5.4.2).
 
 import { assert } from '@robustmq/stdx/assert';
 import { crc32 } from '@robustmq/stdx/crc32';
@@ -26,6 +27,7 @@ interface CommittedEntry {
 /** What was seen of a node last. */
 interface Seen {
   readonly raft: Raft;
+  role: 'leader' | 'other';
   term: Term;
   commit: number;
   applied: number;
@@ -94,15 +96,21 @@ export class ClusterOracle {
     const { raft, machine } = running;
     let seen = this.#seen.get(id);
     if (seen?.raft !== raft) {
-      seen = { raft, term: raft.term, commit: raft.log.base.index, applied: raft.log.base.index };
+      seen = { raft, role: 'other', term: raft.term, commit: raft.log.base.index, applied: raft.log.base.index };
       this.#seen.set(id, seen);
     }
     assert(raft.term >= seen.term, `O8: the term of node ${id} fell`);
     assert(raft.log.commitIndex >= seen.commit, `O8: the commit index of node ${id} fell`);
     this.#checkLeader(id, raft);
+    const leads = raft.role.kind === 'leader';
+    if (leads && seen.role === 'leader' && seen.term === raft.term && raft.log.commitIndex > seen.commit) {
+      const term = raft.log.termAt(raft.log.commitIndex);
+      assert(term === raft.term, `O11: the leader of term ${raft.term} commits up to an entry of term ${term}`);
+    }
     if (raft.log.commitIndex > seen.commit) this.#checkCommitted(raft, seen.commit);
     const { index } = machine.applied;
     if (index !== seen.applied) this.#checkState(id, machine, seen.applied);
+    seen.role = leads ? 'leader' : 'other';
     seen.term = raft.term;
     seen.commit = raft.log.commitIndex;
     seen.applied = index;

@@ -21,6 +21,7 @@ export const FAULTS = [
   'disk error',
   'slow disk',
   'leadership transfer',
+  'contested election',
   'membership change',
   'wall clock jump',
 ] as const;
@@ -102,6 +103,9 @@ export class Nemesis {
       case 'leadership transfer':
         this.#transfer(prng.pick(nodes).id);
         return;
+      case 'contested election':
+        this.#contest(node);
+        return;
       case 'membership change':
         this.#changeMembership();
         return;
@@ -162,6 +166,14 @@ export class Nemesis {
     const group = this.#leader()?.running?.group;
     // Who is told to take over may refuse or be too late: the outcome is seen in what follows.
     group?.transferLeadership(to, { timeoutMs: 2_000 }).catch(() => {});
+  }
+
+  /** Against a leader that lives: some believe it gone. */
+  #contest(challenger: SimNode): void {
+    const { nodes, prng } = this.#deps;
+    for (const { running } of nodes) if (prng.chance(0.7)) running?.raft.forgetLeader();
+    challenger.running?.raft.forgetLeader();
+    challenger.running?.raft.campaign();
   }
 
   #changeMembership(): void {
