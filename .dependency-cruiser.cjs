@@ -74,7 +74,7 @@ module.exports = {
           '^packages/$2/',
           '^packages/stdx/src/[^/]+\\.ts$',
           '/src/index\\.ts$',
-          '/src/(client|testing|suite)/index\\.ts$',
+          '/src/(client|testing|suite|external)/index\\.ts$',
         ],
       },
     },

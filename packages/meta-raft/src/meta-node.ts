@@ -1,9 +1,4 @@
-import type { Clock } from '@robustmq/stdx/clock';
 import { errorMessage } from '@robustmq/stdx/coded-error';
-import type { Logger } from '@robustmq/stdx/logger';
-import type { MetricsRegistry } from '@robustmq/stdx/metrics';
-import type { Prng } from '@robustmq/stdx/prng';
-import type { Disk } from '@robustmq/wal';
 import { LocalMetaClient } from './client/local-meta-client.js';
 import type { MetaClient } from './client/meta-client.js';
 import { CloseStack } from './close-stack.js';
@@ -20,35 +15,22 @@ import type { GroupStatus } from './driver/replication.js';
 import { SnapshotSpool } from './driver/snapshot-spool.js';
 import { MetaError } from './errors.js';
 import { MetaForwardServiceService, RaftPeerServiceService } from './gen/robustmq/raft/v1/raft.js';
+import type { MetaNodeDeps } from './meta-node-deps.js';
 import type { MetaService } from './meta-service.js';
 import { MetaMetrics, type MetaReadings } from './metrics.js';
 import { joinAsLearner, NodeCluster } from './node-cluster.js';
 import type { ResolvedMetaOptions } from './options.js';
 import { plainText } from './rpc-credentials.js';
-import type { RpcMount } from './rpc-mount.js';
 import { mountEtcdServices } from './service/etcd-services.js';
 import { createForwardService, GrpcLeaderLink } from './service/forward-service.js';
 import { HistoryCompactor } from './service/history-compactor.js';
 import { ReplicatedStateAccess } from './service/replicated-state-access.js';
 import type { MemberView } from './service/service-context.js';
 import type { CommandResult } from './state/command.js';
-import { type LevelDatabase, openLevelDatabase } from './storage/level-database.js';
+import { openLevelDatabase } from './storage/level-database.js';
 import { MetaStateMachine } from './storage/meta-state-machine.js';
 import { RaftLogStore } from './storage/raft-log-store.js';
 import { GrpcPeerTransport } from './transport/grpc-peer-transport.js';
-
-export interface MetaNodeDeps {
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly prng: Prng;
-  readonly logger: Logger;
-  readonly metrics: MetricsRegistry;
-  readonly rpc?: RpcMount;
-  readonly failed?: (error: MetaError) => void;
-  readonly signal?: AbortSignal;
-  readonly transport?: PeerTransport;
-  readonly openDatabase?: (directory: string) => Promise<LevelDatabase>;
-}
 
 interface NodeParts {
   readonly options: ResolvedMetaOptions;

@@ -8,7 +8,7 @@ import type { PeerTransport } from './driver/peer-transport.js';
 import type { RaftGroup } from './driver/raft-group.js';
 import { MetaError } from './errors.js';
 import { ClusterClient } from './gen/etcdserverpb/rpc.js';
-import type { MetaNodeDeps } from './meta-node.js';
+import type { MetaNodeDeps } from './meta-node-deps.js';
 import type { ResolvedMetaOptions } from './options.js';
 import { plainText } from './rpc-credentials.js';
 import type { ClusterAccess } from './service/cluster-access.js';

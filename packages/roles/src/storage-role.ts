@@ -5,13 +5,8 @@ import type { MetaClient } from '@robustmq/meta-raft/client';
 import { type CheckResult, RuntimeError } from '@robustmq/node-runtime';
 import { unreachable } from '@robustmq/stdx/assert';
 import { errorMessage } from '@robustmq/stdx/coded-error';
-import {
-  LevelShardStorage,
-  MemoryShardStorage,
-  openPostgresStorage,
-  openRedisStorage,
-  type ShardStorage,
-} from '@robustmq/storage-adapter';
+import { LevelShardStorage, MemoryShardStorage, type ShardStorage } from '@robustmq/storage-adapter';
+import { openPostgresStorage, openRedisStorage } from '@robustmq/storage-adapter/external';
 import { type Node, pathOf } from './node.js';
 
 export interface StorageRole extends AsyncDisposable {

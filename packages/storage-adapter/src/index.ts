@@ -1,15 +1,10 @@
 export type { Capabilities, Durability } from './capabilities.js';
 export { configChange } from './config-change.js';
 export { STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.js';
-export type { ExternalStorageDeps } from './external/external-shard-storage.js';
 export type { LevelStorageOptions } from './level/level-options.js';
 export { LevelShardStorage, type LevelStorageDeps } from './level/level-shard-storage.js';
 export { MemoryShardStorage } from './memory/memory-shard-storage.js';
-export type { PostgresStorageOptions } from './postgres/postgres-options.js';
-export { openPostgresStorage } from './postgres/postgres-shard-storage.js';
 export type { AppendRecord, Offset, Producer, ShardId, StoredRecord } from './record.js';
-export type { RedisStorageOptions } from './redis/redis-options.js';
-export { openRedisStorage } from './redis/redis-shard-storage.js';
 export {
   type AppendOptions,
   type AppendResult,

@@ -1,7 +1,8 @@
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { systemClock } from '@robustmq/stdx/clock';
-import { openPostgresStorage, parseOffset } from '../src/index.js';
+import { openPostgresStorage } from '../src/external/index.js';
+import { parseOffset } from '../src/index.js';
 import { describeShardStorage } from '../src/suite/index.js';
 import { codeOf, record, texts } from '../src/suite/suite-context.js';
 import { hasPostgres, PostgresServer } from './postgres-server.js';
