@@ -63,6 +63,7 @@ describe('a node whose disk is full', () => {
     const refused = await refusal(node);
     expect(refused).toMatchObject({ code: 'NO_SPACE' });
     expect(node.status().role).toBe('leader');
+    expect(await node.client.get('kept')).toMatchObject({ value: Buffer.from('1') });
     disk.capacityBytes = Number.POSITIVE_INFINITY;
     const settled = await outcomes;
     await node.client.put('after', Buffer.from('2'));
