@@ -31,8 +31,12 @@ export interface SimEvent {
   readonly fire: () => void;
 }
 
-interface Queued extends SimEvent {
+interface Queued {
+  readonly host: SimHost | undefined;
+  /** The life it must happen in; undefined: any. */
   readonly boundTo: number | undefined;
+  readonly source: SimEvent['source'];
+  readonly fire: () => void;
   dueMs: number;
   rank: number;
   order: number;
@@ -72,9 +76,17 @@ export class SimWorld {
   }
 
   schedule(delayMs: number, event: SimEvent): Timer {
-    const boundTo = event.life === 'any' ? undefined : event.host?.life;
-    const dueMs = this.#nowMs + Math.max(0, delayMs);
-    const queued: Queued = { ...event, boundTo, dueMs, rank: 0, order: this.#order++, cancelled: false };
+    const { host, source, fire } = event;
+    const queued: Queued = {
+      host,
+      boundTo: event.life === 'any' ? undefined : host?.life,
+      source,
+      fire,
+      dueMs: this.#nowMs + Math.max(0, delayMs),
+      rank: 0,
+      order: this.#order++,
+      cancelled: false,
+    };
     this.#queue.push(queued);
     return {
       cancel: () => {
