@@ -7,7 +7,7 @@
 //   S3. A step that overran its deadline is given up; what it still returns later is closed at once.
 
 import { type Clock, systemClock } from '@robustmq/stdx/clock';
-import { errorMessage } from '@robustmq/stdx/coded-error';
+import { CodedError, errorMessage } from '@robustmq/stdx/coded-error';
 import { type Logger, nullLogger } from '@robustmq/stdx/logger';
 import { recognize } from './error-report.js';
 import { RuntimeError } from './errors.js';
@@ -178,7 +178,9 @@ async function runWork<Result>(work: () => Result | Promise<Result>): Promise<Re
 
 function startFailed(label: string, thrown: unknown, hint: string): RuntimeError {
   const cause = recognize(thrown);
-  return new RuntimeError('START_FAILED', `${label} failed: ${errorMessage(cause)}${hint}`, { cause });
+  // The hint is about what does not come up in time; what can never work says itself what to do.
+  const advice = cause instanceof CodedError && cause.next === 'never' ? '' : hint;
+  return new RuntimeError('START_FAILED', `${label} failed: ${errorMessage(cause)}${advice}`, { cause });
 }
 
 function closeOf(result: unknown): (() => PromiseLike<void>) | undefined {
