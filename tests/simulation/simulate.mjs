@@ -45,6 +45,7 @@ const total = {
   violations: 0,
 };
 const started = process.hrtime.bigint();
+const children = new Set();
 
 function take(line) {
   const report = JSON.parse(line);
@@ -64,6 +65,7 @@ function take(line) {
     return;
   }
   total.violations++;
+  if (values.until === 'violation') for (const child of children) child.kill();
   const plant = values.plant ? ` --plant ${values.plant}` : '';
   process.stdout.write(
     `seed ${report.seed} ${hash} VIOLATION: ${report.violation}\n  replay: pnpm simulate --seeds 1 --from ${report.seed} --seconds ${seconds}${plant}\n`,
@@ -76,12 +78,16 @@ function run(job) {
   if (count <= 0) return Promise.resolve(0);
   const args = [program, from + job, count, seconds, jobs, values.until].map(String);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  createInterface({ input: child.stdout }).on('line', take);
+  children.add(child);
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    // A process that is killed may have written half a line.
+    if (line.endsWith('}')) take(line);
+  });
   return new Promise((resolve) => child.on('close', resolve));
 }
 
 const codes = await Promise.all(Array.from({ length: jobs }, (_, job) => run(job)));
-const crashed = codes.some((code) => code !== 0);
+const crashed = codes.some((code) => code !== 0 && code !== null);
 const hours = (total.simulatedMs / 3_600_000).toFixed(2);
 const wall = (Number(process.hrtime.bigint() - started) / 1e9).toFixed(1);
 process.stdout.write(

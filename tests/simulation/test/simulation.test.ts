@@ -91,7 +91,7 @@ describe('a fault put into the service', () => {
       `is found: ${what} (pitfall ${pitfall})`,
       async () => {
         const { code, lines } = await simulate(
-          ...['--plant', name, '--until', 'violation', '--seeds', String(SEEDS_FOR_A_PLANTED_FAULT)],
+          ...['--plant', name, '--until', 'violation', '--jobs', '2', '--seeds', String(SEEDS_FOR_A_PLANTED_FAULT)],
         );
         expect(lines.some((line) => line.includes('VIOLATION'))).toBe(true);
         expect(lines.some((line) => line.includes(`replay: pnpm simulate`) && line.includes(`--plant ${name}`))).toBe(

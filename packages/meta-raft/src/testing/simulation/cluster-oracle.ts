@@ -11,12 +11,14 @@
 //   O9. Who leads is a voter of the membership it has applied.
 //   O10. Who cannot write does not lead: no heartbeats while a sync hangs for longer than an election timeout.
 //   O11. A leader moves its commit index to entries of its own term only (Raft §5.4.2).
+//   O12. What a leader commits was acknowledged by a majority of the membership in force, of both halves of a joint one.
+//   O13. No change of the membership is begun while another is not applied.
 
 import { assert } from '@robustmq/stdx/assert';
 import { crc32 } from '@robustmq/stdx/crc32';
 import { isVoter } from '../../core/membership.js';
 import type { Raft } from '../../core/raft.js';
-import type { Entry, LogPosition, Message, NodeId, Term } from '../../core/types.js';
+import type { Entry, LogPosition, Membership, Message, NodeId, Term } from '../../core/types.js';
 import type { MetaStateMachine } from '../../storage/meta-state-machine.js';
 
 interface CommittedEntry {
@@ -30,6 +32,8 @@ interface CommittedEntry {
 interface Seen {
   readonly raft: Raft;
   role: 'leader' | 'other';
+  membership: Membership;
+  last: number;
   term: Term;
   commit: number;
   applied: number;
@@ -98,20 +102,33 @@ export class ClusterOracle {
     const { raft, machine } = running;
     let seen = this.#seen.get(id);
     if (seen?.raft !== raft) {
-      seen = { raft, role: 'other', term: raft.term, commit: raft.log.base.index, applied: raft.log.base.index };
+      seen = {
+        raft,
+        role: 'other',
+        membership: raft.status.membership,
+        last: 0,
+        term: raft.term,
+        commit: raft.log.base.index,
+        applied: raft.log.base.index,
+      };
       this.#seen.set(id, seen);
     }
     assert(raft.term >= seen.term, `O8: the term of node ${id} fell`);
     assert(raft.log.commitIndex >= seen.commit, `O8: the commit index of node ${id} fell`);
     this.#checkLeader(id, raft);
     const leads = raft.role.kind === 'leader';
+    const { membership } = raft.status;
     if (leads && seen.role === 'leader' && seen.term === raft.term && raft.log.commitIndex > seen.commit) {
       const term = raft.log.termAt(raft.log.commitIndex);
       assert(term === raft.term, `O11: the leader of term ${raft.term} commits up to an entry of term ${term}`);
+      if (membership === seen.membership) this.#checkQuorum(raft, membership);
     }
+    if (leads && seen.last !== raft.log.lastIndex) checkPendingChanges(raft);
     if (raft.log.commitIndex > seen.commit) this.#checkCommitted(raft, seen.commit);
     const { index } = machine.applied;
     if (index !== seen.applied) this.#checkState(id, machine, seen.applied);
+    seen.membership = membership;
+    seen.last = raft.log.lastIndex;
     seen.role = leads ? 'leader' : 'other';
     seen.term = raft.term;
     seen.commit = raft.log.commitIndex;
@@ -150,6 +167,18 @@ export class ClusterOracle {
     }
   }
 
+  #checkQuorum(raft: Raft, { voters, votersOutgoing }: Membership): void {
+    const { commitIndex } = raft.log;
+    for (const half of [voters, votersOutgoing]) {
+      const having = half.filter((voter) => {
+        const { index, term } = this.#acknowledged.get(voter) ?? { index: 0, term: 0 };
+        return voter === raft.status.id || (term === raft.term && index >= commitIndex);
+      });
+      const reached = half.length === 0 || having.length > half.length / 2;
+      assert(reached, `O12: entry ${commitIndex} was committed by ${having} of ${half}`);
+    }
+  }
+
   #checkCommitted(raft: Raft, from: number): void {
     for (let index = Math.max(from, raft.log.base.index) + 1; index <= raft.log.commitIndex; index++) {
       const entry = raft.log.entryAt(index);
@@ -173,6 +202,17 @@ export class ClusterOracle {
     const known = this.#states.get(index);
     assert(known === undefined || known === state, `O4: the state of node ${id} at ${index} is ${state}, not ${known}`);
     this.#states.set(index, state);
+  }
+}
+
+function checkPendingChanges(raft: Raft): void {
+  const { log, term } = raft;
+  let earlier = 0;
+  for (let index = log.appliedIndex + 1; index <= log.lastIndex; index++) {
+    const entry = log.entryAt(index);
+    if (entry?.kind !== 'membership') continue;
+    assert(entry.term < term || earlier === 0, `O13: change ${index} was begun while ${earlier} is not applied`);
+    earlier = index;
   }
 }
 
