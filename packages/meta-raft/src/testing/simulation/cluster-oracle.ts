@@ -53,6 +53,8 @@ export class ClusterOracle {
   readonly #states = new Map<number, string>();
   readonly #votes = new Map<string, NodeId>();
   readonly #acknowledged = new Map<NodeId, LogPosition>();
+  /** By node and term: the highest index. */
+  readonly #acknowledgedIn = new Map<string, number>();
   readonly #seen = new Map<NodeId, Seen>();
   readonly #stallMs: number;
 
@@ -87,6 +89,8 @@ export class ClusterOracle {
     if (message.type === 'append-response' && message.outcome.result === 'accepted') {
       const known = this.#acknowledged.get(from);
       const { matchIndex: index } = message.outcome;
+      const key = `${from}@${message.term}`;
+      this.#acknowledgedIn.set(key, Math.max(index, this.#acknowledgedIn.get(key) ?? 0));
       if (!known || message.term > known.term || (message.term === known.term && index > known.index)) {
         this.#acknowledged.set(from, { index, term: message.term });
       }
@@ -171,8 +175,8 @@ export class ClusterOracle {
     const { commitIndex } = raft.log;
     for (const half of [voters, votersOutgoing]) {
       const having = half.filter((voter) => {
-        const { index, term } = this.#acknowledged.get(voter) ?? { index: 0, term: 0 };
-        return voter === raft.status.id || (term === raft.term && index >= commitIndex);
+        const index = this.#acknowledgedIn.get(`${voter}@${raft.term}`) ?? 0;
+        return voter === raft.status.id || index >= commitIndex;
       });
       const reached = half.length === 0 || having.length > half.length / 2;
       assert(reached, `O12: entry ${commitIndex} was committed by ${having} of ${half}`);
