@@ -5,17 +5,12 @@
 //   verdict  what clients saw is judged: linearizable, nothing lost or doubled, watches without a gap
 
 import { AssertionFailure, assert } from '@robustmq/stdx/assert';
-import { errorMessage } from '@robustmq/stdx/coded-error';
 import { createPrng, type Prng } from '@robustmq/stdx/prng';
 import { SimDiskFault } from '@robustmq/wal/testing';
 import type { KeyValue } from '../../client/meta-client.js';
 import { allMembers, isMember, NO_MEMBERSHIP } from '../../core/membership.js';
 import type { NodeId } from '../../core/types.js';
 import { MetaError } from '../../errors.js';
-import { checkLinearizability } from '../linearizability.js';
-import { registerModel } from '../register-model.js';
-import { judgeWatches, sightingsOf } from '../watch-validators.js';
-import { acknowledgedPuts, judgeWrites } from '../write-oracle.js';
 import { ClusterOracle } from './cluster-oracle.js';
 import { drawSettings } from './draw-settings.js';
 import { Nemesis } from './nemesis.js';
@@ -23,6 +18,7 @@ import { KEY_PREFIX, SimClients } from './sim-clients.js';
 import { SimNetwork } from './sim-network.js';
 import { type NodeSettings, SimNode } from './sim-node.js';
 import { type SimHost, SimWorld } from './sim-world.js';
+import { describe, judge, picture } from './verdict.js';
 
 export interface MetaSimulationOptions {
   readonly seed: number;
@@ -53,7 +49,6 @@ export interface MetaSimulationReport {
 
 const STEP_MS = 250;
 const STEPS_BETWEEN_COMPARISONS = 8;
-const LINEARIZABILITY_STEPS_MAX = 2_000_000;
 const HEALING_MS = 40_000;
 /** A call with all its attempts, and the time until somebody looks. */
 const CALL_SETTLES_MS = 20_000;
@@ -210,7 +205,7 @@ class MetaSimulation {
       }
     }
     if (this.#violation === undefined)
-      this.#violate(new AssertionFailure(`all heals and nothing works again: ${this.#picture()}`));
+      this.#violate(new AssertionFailure(`all heals and nothing works again: ${picture(this.#nodes)}`));
   }
 
   #leaveJoint(): void {
@@ -256,35 +251,12 @@ class MetaSimulation {
   }
 
   #judge(atTheEnd: readonly KeyValue[]): void {
-    const { history, watches } = this.#clients;
-    const { records } = history;
-    const revision = this.#leader()?.running?.machine.state.versions.revision ?? 0;
-    for (const watch of this.#clients.openWatches) watch.completeTo = revision;
-    const sightings = sightingsOf(watches.flatMap(({ batches }) => batches)).filter(({ key }) =>
-      key.startsWith(KEY_PREFIX),
-    );
-    const faults = [
-      ...this.#judgeLeases(),
-      ...judgeWatches(watches, acknowledgedPuts(records)),
-      ...judgeWrites({ records, atTheEnd, sightings }),
-    ];
+    const machine = this.#leader()?.running?.machine;
+    assert(machine, 'a cluster that works has a leader');
+    const leasesEndByMs = this.#world.nowMs - CALL_SETTLES_MS;
+    const { faults, linearizability } = judge({ clients: this.#clients, machine, atTheEnd, leasesEndByMs });
+    if (linearizability === 'given up') this.#unjudged++;
     assert(faults.length === 0, faults.slice(0, 3).join('; '));
-    const verdict = checkLinearizability(registerModel, history.operations, { stepsMax: LINEARIZABILITY_STEPS_MAX });
-    if (verdict.verdict === 'unknown') this.#unjudged++;
-    if (verdict.verdict !== 'violated') return;
-    throw new AssertionFailure(
-      `${verdict.partition} is not linearizable: no place for ${JSON.stringify(verdict.stuckAt)}`,
-    );
-  }
-
-  #judgeLeases(): string[] {
-    const leases = this.#leader()?.running?.machine.state.leases.all() ?? [];
-    const { promises } = this.#clients;
-    // One that nobody was told of has no promise: its ttl began when it was granted, which was before the end.
-    const longestMs = this.#world.nowMs - CALL_SETTLES_MS;
-    return leases
-      .filter(({ id }) => (promises.get(id) ?? 0) < longestMs)
-      .map(({ id }) => `the lease ${id} ran out and is still there`);
   }
 
   #check(id: NodeId): void {
@@ -302,17 +274,6 @@ class MetaSimulation {
 
   #violate(error: unknown): void {
     this.#violation ??= { error, phase: this.#phase, atMs: Math.round(this.#world.nowMs) };
-  }
-
-  #picture(): string {
-    return this.#nodes
-      .map(({ id, running }) => {
-        if (!running) return `${id} is down`;
-        const { role, term, leader, commitIndex, lastLog, membership } = running.raft.status;
-        const voters = `${membership.voters}|${membership.votersOutgoing}|${membership.learners}`;
-        return `${id} ${role} t${term} of ${leader} commit ${commitIndex} last ${lastLog.index}/${lastLog.term} applied ${running.machine.applied.index} voters ${voters}`;
-      })
-      .join('; ');
   }
 
   #report(): MetaSimulationReport {
@@ -348,10 +309,4 @@ function isDiskFault(error: unknown): boolean {
     if (cause instanceof SimDiskFault) return true;
   }
   return false;
-}
-
-function describe(error: unknown): string {
-  const causes: string[] = [];
-  for (let cause = error; cause instanceof Error; cause = cause.cause) causes.push(cause.message);
-  return causes.join(' <- ') || errorMessage(error);
 }
