@@ -179,6 +179,8 @@ export class RaftGroup<Result> implements Replication<Result> {
     this.#checkRunning();
     await this.#executor.receiveSnapshot(message, chunks);
     this.step(message);
+    // What was dropped will not be stepped.
+    if (this.#inbox.at(-1) !== message) this.#executor.snapshotStepped(message);
     this.#options.host.requestTurn();
   }
 

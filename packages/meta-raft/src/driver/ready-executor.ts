@@ -79,6 +79,8 @@ export class ReadyExecutor<Result> {
 
   /** The message was stepped, and what came of it executed. */
   snapshotStepped(message: InstallSnapshot): void {
+    // It waits behind one that is being installed (E1).
+    if (this.#held?.some(({ snapshot }) => snapshot === message.snapshot)) return;
     this.#snapshots.dropArrived(message.snapshot).catch(this.#options.failed);
   }
 

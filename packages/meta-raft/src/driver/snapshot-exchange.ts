@@ -1,7 +1,8 @@
 // Snapshots of one group: the own state sent to followers that need it, and a leader's state on its way in.
 //
 // Invariants:
-//   X1. A snapshot is stepped into the core when it is here whole. At most one is kept; a newer one replaces it.
+//   X1. A snapshot is stepped into the core when it is here whole, and kept until it was: two may arrive before one turn, of
+//       the same index even, and which of them the core takes is the core's to say.
 //   X2. What became of a sent snapshot is always reported to the core: otherwise the follower would get nothing more.
 
 import { errorMessage } from '@robustmq/stdx/coded-error';
@@ -20,7 +21,7 @@ export interface SnapshotExchangeDeps {
 
 export class SnapshotExchange {
   readonly #deps: SnapshotExchangeDeps;
-  #arrived: { readonly metadata: SnapshotMetadata; readonly spooled: SpooledSnapshot } | undefined;
+  readonly #arrived = new Map<SnapshotMetadata, SpooledSnapshot>();
 
   constructor(deps: SnapshotExchangeDeps) {
     this.#deps = deps;
@@ -43,15 +44,13 @@ export class SnapshotExchange {
   /** Resolves when the state is here whole, with the message to step. */
   async receive(message: InstallSnapshot, chunks: AsyncIterable<Buffer>): Promise<void> {
     const spooled = await this.#deps.spool.receive(chunks);
-    await this.#arrived?.spooled.discard(); // X1
-    this.#arrived = { metadata: message.snapshot, spooled };
+    this.#arrived.set(message.snapshot, spooled); // X1
   }
 
   /** The state for the metadata the core wants installed. */
   take(metadata: SnapshotMetadata): SpooledSnapshot | undefined {
-    if (this.#arrived?.metadata !== metadata) return undefined;
-    const { spooled } = this.#arrived;
-    this.#arrived = undefined;
+    const spooled = this.#arrived.get(metadata);
+    this.#arrived.delete(metadata);
     return spooled;
   }
 
