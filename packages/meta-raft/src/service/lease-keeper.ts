@@ -19,7 +19,8 @@ export type KeepAliveOutcome =
 interface Countdown {
   readonly lease: LeaseRecord;
   deadlineMs: number;
-  phase: 'running' | 'expiring';
+  /** `unclear`: an expiry was proposed and may still be applied, or may not: it is proposed again. */
+  phase: 'running' | 'expiring' | 'unclear';
 }
 
 interface Due {
@@ -39,7 +40,8 @@ const EXPIRE_RETRY_MS = 500;
  * Invariants:
  *   K1. Counts only between lead() and follow(); an expiry carries the term it was decided in.
  *   K2. Time is monotonic (Clock.now): a jump of the wall clock expires nothing.
- *   K3. Once an expiry is proposed, a keep-alive no longer renews: it would promise keys that are about to go.
+ *   K3. Once an expiry is proposed, a keep-alive no longer renews, whatever the proposer was told: a proposal that ran into
+ *       its time limit may still be applied, and the keys that were promised again would go.
  */
 export class LeaseKeeper {
   readonly #deps: LeaseKeeperDeps;
@@ -85,7 +87,7 @@ export class LeaseKeeper {
   keepAlive(id: LeaseId): KeepAliveOutcome {
     if (this.#term === undefined) return { outcome: 'not-leading' };
     const countdown = this.#countdowns.get(id);
-    if (!countdown || countdown.phase === 'expiring') return { outcome: 'not-found' }; // K3
+    if (countdown?.phase !== 'running') return { outcome: 'not-found' }; // K3
     // The heap keeps the earlier deadline; when that comes up, the countdown is put back with its new one.
     countdown.deadlineMs = this.#deps.clock.now() + countdown.lease.ttlMs;
     return { outcome: 'renewed', ttlMs: countdown.lease.ttlMs };
@@ -140,7 +142,7 @@ export class LeaseKeeper {
   #expireEnded(countdown: Countdown): void {
     this.#expiring--;
     if (this.#countdowns.get(countdown.lease.id) === countdown) {
-      countdown.phase = 'running';
+      countdown.phase = 'unclear'; // K3
       countdown.deadlineMs = this.#deps.clock.now() + EXPIRE_RETRY_MS;
       this.#due.push({ deadlineMs: countdown.deadlineMs, countdown });
     }
