@@ -7,7 +7,6 @@ const STATE = 'packages/meta-raft/src/state';
 const STORAGE = 'packages/meta-raft/src/storage';
 const SERVICE = 'packages/meta-raft/src/service';
 
-/** `seeds`: within how many it must be found. */
 export const PLANTED_FAULTS = [
   {
     name: 'ack-before-durable',
@@ -90,14 +89,9 @@ export const PLANTED_FAULTS = [
   {
     name: 'commit-not-capped',
     pitfall: 7,
-    what: 'a follower commits what the request did not verify',
-    file: `${CORE}/follower.ts`,
-    changes: [
-      [
-        'log.commitTo(Math.min(request.commitIndex, verified));',
-        'log.commitTo(Math.min(request.commitIndex, log.lastIndex));',
-      ],
-    ],
+    what: 'a heartbeat tells a follower to commit what its log was never seen to hold',
+    file: `${CORE}/replicate.ts`,
+    changes: [['commitIndex: Math.min(state.log.commitIndex, progress.match),', 'commitIndex: state.log.commitIndex,']],
   },
   {
     name: 'reads-without-quorum',
@@ -267,12 +261,5 @@ export const PLANTED_FAULTS = [
     what: 'a follower whose appends were lost is never sent another',
     file: `${CORE}/progress.ts`,
     changes: [['    this.recentlyActive = true;\n    this.#resume();', '    this.recentlyActive = true;']],
-  },
-  {
-    name: 'late-completion-counts',
-    pitfall: 25,
-    what: 'the completion of a write of a passed term counts for the entries that replaced it',
-    file: `${CORE}/raft.ts`,
-    changes: [['if (write.term !== this.#state.term) return;', '']],
   },
 ];
