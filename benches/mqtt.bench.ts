@@ -10,8 +10,8 @@ import type { BenchContext } from './statistics.js';
 const YARDSTICK = join(process.cwd(), '../shared/bench');
 const SCENARIOS = 'pair0,pair1,fanout0,fanin0,single0,single1,latency1,idle';
 
-export async function run({ quick, scratch }: BenchContext): Promise<string> {
-  const rounds = quick ? 1 : 5;
+export async function run({ quick, scratch, scenarios = SCENARIOS, ...asked }: BenchContext): Promise<string> {
+  const rounds = asked.rounds ?? (quick ? 1 : 5);
   if (!existsSync(YARDSTICK)) {
     const made = await compareMqtt({
       rounds,
@@ -31,7 +31,7 @@ export async function run({ quick, scratch }: BenchContext): Promise<string> {
   const ours = `${port} node ${ourServer(scratch, port).join(' ')}`;
   const compare = [
     '-c',
-    `ulimit -n 20000; exec node ${join(bench, 'compare.mjs')} --rounds ${rounds} --scenarios ${SCENARIOS} --brokers ${brokers.join(',')} --ours '${ours}'`,
+    `ulimit -n 20000; exec node ${join(bench, 'compare.mjs')} --rounds ${rounds} --scenarios ${scenarios} --brokers ${brokers.join(',')} --ours '${ours}'`,
   ];
   const { stdout, stderr, status } = spawnSync('bash', compare, { encoding: 'utf8', maxBuffer: 1 << 26 });
   if (status !== 0) return `Failed: ${stderr.slice(-2000)}`;

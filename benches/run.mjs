@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // `pnpm bench [name …]`: runs the benchmarks named (all without a name), one after the other, and writes each one's
-// section of RESULTS.md with the date and the machine. `--quick` runs fewer rounds and writes nothing.
+// section of RESULTS.md with the date and the machine. `--quick` runs fewer rounds and writes nothing; `--rounds=N` and,
+// for mqtt, `--scenarios=A,B` choose.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
@@ -13,6 +14,9 @@ const BENCHES = ['startup', 'tarball', 'append', 'meta', 'mqtt'];
 
 const args = process.argv.slice(2);
 const quick = args.includes('--quick');
+const option = (name) => args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+const rounds = option('rounds') === undefined ? undefined : Number(option('rounds'));
+const scenarios = option('scenarios');
 const names = args.filter((arg) => !arg.startsWith('--'));
 const unknown = names.filter((name) => !BENCHES.includes(name));
 if (unknown.length > 0) {
@@ -25,7 +29,12 @@ process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
 for (const name of names.length > 0 ? names : BENCHES) {
   console.error(`\n== ${name}`);
   const { run } = await load(name);
-  const section = await run({ quick, scratch: mkdtempSync(join(tmpdir(), `robustmq-bench-${name}-`)) });
+  const section = await run({
+    quick,
+    rounds,
+    scenarios,
+    scratch: mkdtempSync(join(tmpdir(), `robustmq-bench-${name}-`)),
+  });
   console.log(section);
   if (!quick) record(name, section);
 }

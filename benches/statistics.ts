@@ -3,6 +3,10 @@
 export interface BenchContext {
   /** Fewer rounds, to see that it works. */
   readonly quick: boolean;
+  /** As asked for; each benchmark has its own number otherwise. */
+  readonly rounds: number | undefined;
+  /** For mqtt: names with commas between; all when undefined. */
+  readonly scenarios: string | undefined;
   /** An empty directory of the benchmark's own. */
   readonly scratch: string;
 }
